@@ -1,0 +1,1 @@
+//! Small collections as bytes, the same in memory and in RDB.

@@ -1,0 +1,1 @@
+//! Settings: typed values, one table.

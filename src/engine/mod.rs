@@ -1,0 +1,1 @@
+//! All state behind one lock; no await, no I/O.

@@ -1,0 +1,1 @@
+//! Sockets, files, signals: the only rooms that touch the operating system.

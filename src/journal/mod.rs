@@ -1,0 +1,1 @@
+//! The journal: the effect of every write, once, at one offset.

@@ -1,0 +1,1 @@
+//! Databases of entries, cloned in O(1).

@@ -1,0 +1,3 @@
+//! `sluice`: the operator's tool.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Both ends of replication as state machines without I/O.

@@ -1,0 +1,1 @@
+//! Everything that awaits, one file per kind of task.
