@@ -1,0 +1,1 @@
+//! What a peer answers us: one line at a time, for the handshake with a master and for tools.
