@@ -1,1 +1,86 @@
-//! Counters.
+//! Counters that INFO shows. Kept by the engine, written without locks of their own.
+
+pub mod command_stats;
+pub mod slowlog;
+
+use std::collections::BTreeMap;
+
+use command_stats::CommandStats;
+
+/// At most so many error codes are counted apart; more than that is somebody playing.
+const ERROR_CODES_MAX: usize = 128;
+
+/// Since start or CONFIG RESETSTAT, unless a field says otherwise.
+#[derive(Default)]
+pub struct Stats {
+    pub connections_received: u64,
+    pub connections_rejected: u64,
+    pub commands_processed: u64,
+    pub net_input_bytes: u64,
+    pub net_output_bytes: u64,
+    pub net_repl_input_bytes: u64,
+    pub net_repl_output_bytes: u64,
+    pub expired_time_cap_reached: u64,
+    pub evicted_keys: u64,
+    pub query_buffer_disconnections: u64,
+    pub output_buffer_disconnections: u64,
+    pub unexpected_error_replies: u64,
+    pub error_replies: u64,
+    pub reads_processed: u64,
+    pub writes_processed: u64,
+    /// By the index of the command in the table.
+    pub commands: Vec<CommandStats>,
+    /// Error replies by their code.
+    pub errors: BTreeMap<String, u64>,
+    pub rates: Rates,
+}
+
+impl Stats {
+    pub fn new(commands: usize) -> Self {
+        Stats { commands: vec![CommandStats::default(); commands], ..Stats::default() }
+    }
+
+    pub fn count_error(&mut self, code: &str) {
+        self.error_replies += 1;
+        match self.errors.get_mut(code) {
+            Some(count) => *count += 1,
+            None if self.errors.len() < ERROR_CODES_MAX => {
+                self.errors.insert(code.to_owned(), 1);
+            }
+            None => {}
+        }
+    }
+
+    /// CONFIG RESETSTAT.
+    pub fn reset(&mut self) {
+        *self = Stats::new(self.commands.len());
+    }
+}
+
+/// Counts per second over the last samples, for INFO's `instantaneous_*`.
+#[derive(Default)]
+pub struct Rates {
+    last: [u64; METRICS],
+    samples: [[u64; SAMPLES]; METRICS],
+    next: usize,
+}
+
+const METRICS: usize = 5;
+const SAMPLES: usize = 16;
+
+impl Rates {
+    /// Notes the totals of commands, net input and output, replication input and output, `elapsed_ms` after the last call.
+    pub fn sample(&mut self, totals: [u64; METRICS], elapsed_ms: u64) {
+        for (metric, total) in totals.into_iter().enumerate() {
+            let delta = total.saturating_sub(self.last[metric]);
+            self.samples[metric][self.next] = delta * 1000 / elapsed_ms.max(1);
+            self.last[metric] = total;
+        }
+        self.next = (self.next + 1) % SAMPLES;
+    }
+
+    /// The mean over the last samples, per second.
+    pub fn per_second(&self, metric: usize) -> u64 {
+        self.samples[metric].iter().sum::<u64>() / SAMPLES as u64
+    }
+}

@@ -1,1 +1,74 @@
-//! The closed list of value types.
+//! The closed list of value types. A room for each, its structure in the room's `mod.rs`.
+//!
+//! A [`Value`] is what an entry of the keyspace points to when it does not fit inline. Cloning one is cheap in the sense
+//! of the copy-on-write structures: small encodings are copied, big ones share their nodes.
+
+pub mod string;
+
+use string::BigString;
+
+/// One value of the keyspace that has an allocation of its own.
+#[derive(Clone, Debug)]
+pub enum Value {
+    /// A string too long to lie in its entry.
+    String(BigString),
+}
+
+/// A type as TYPE, SCAN's TYPE option and OBJECT speak of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Type {
+    String,
+    List,
+    Set,
+    SortedSet,
+    Hash,
+}
+
+impl Type {
+    /// The name that TYPE answers.
+    pub fn name(self) -> &'static str {
+        match self {
+            Type::String => "string",
+            Type::List => "list",
+            Type::Set => "set",
+            Type::SortedSet => "zset",
+            Type::Hash => "hash",
+        }
+    }
+}
+
+impl Value {
+    pub fn type_of(&self) -> Type {
+        match self {
+            Value::String(_) => Type::String,
+        }
+    }
+
+    /// The name that OBJECT ENCODING answers.
+    pub fn encoding(&self) -> &'static str {
+        match self {
+            Value::String(_) => "raw",
+        }
+    }
+
+    /// Bytes of heap behind the value, as MEMORY USAGE estimates them.
+    pub fn heap_bytes(&self) -> usize {
+        match self {
+            Value::String(string) => string.heap_bytes(),
+        }
+    }
+
+    /// True if freeing the value takes long enough to be done in the background.
+    pub fn is_big_to_free(&self) -> bool {
+        match self {
+            Value::String(string) => string.len() > 64 * 1024,
+        }
+    }
+}
+
+/// A type that commands ask the keyspace for: [`Kind::of`] is where WRONGTYPE is found out.
+pub trait Kind: Sized {
+    fn of(value: &Value) -> Option<&Self>;
+    fn of_mut(value: &mut Value) -> Option<&mut Self>;
+    fn into_value(self) -> Value;
+}

@@ -1,0 +1,62 @@
+//! What waits to be written to one client, and how much of it there may be.
+
+use std::time::Duration;
+
+use crate::protocol::reply::ReplyBuffer;
+
+/// Replies and messages that the client's task has not yet taken, and a count of those it has taken and not yet written.
+#[derive(Default)]
+pub struct Outbox {
+    pub buffer: ReplyBuffer,
+    /// Bytes that the task is writing.
+    pub in_flight_bytes: usize,
+    /// Since when the soft limit has been exceeded.
+    over_soft_since: Option<Duration>,
+}
+
+/// `client-output-buffer-limit` of one class; 0 means none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OutputLimit {
+    pub hard_bytes: u64,
+    pub soft_bytes: u64,
+    pub soft_seconds: u64,
+}
+
+impl Outbox {
+    /// Bytes answered and not yet written.
+    pub fn waiting_bytes(&self) -> usize {
+        self.buffer.len() + self.in_flight_bytes
+    }
+
+    /// True if the client is to be dropped: over the hard limit, or over the soft one for too long.
+    pub fn exceeds(&mut self, limit: OutputLimit, now: Duration) -> bool {
+        let waiting = self.waiting_bytes() as u64;
+        if limit.hard_bytes != 0 && waiting >= limit.hard_bytes {
+            return true;
+        }
+        if limit.soft_bytes == 0 || waiting < limit.soft_bytes {
+            self.over_soft_since = None;
+            return false;
+        }
+        let since = *self.over_soft_since.get_or_insert(now);
+        now.saturating_sub(since).as_secs() > limit.soft_seconds
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_soft_limit_is_exceeded_only_after_its_seconds() {
+        let limit = OutputLimit { hard_bytes: 100, soft_bytes: 10, soft_seconds: 2 };
+        let mut outbox = Outbox::default();
+        outbox.buffer.push_bytes(&[0; 20]);
+        assert!(!outbox.exceeds(limit, Duration::from_secs(5)));
+        assert!(!outbox.exceeds(limit, Duration::from_secs(7)));
+        assert!(outbox.exceeds(limit, Duration::from_secs(8)));
+        outbox.in_flight_bytes = 80;
+        assert!(outbox.exceeds(limit, Duration::from_secs(5)));
+        assert!(!outbox.exceeds(OutputLimit::default(), Duration::from_secs(99)));
+    }
+}

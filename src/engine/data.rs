@@ -1,0 +1,454 @@
+//! All that a data command may see: the keyspace, time, settings, and what the command has changed.
+//!
+//! Here, and only here, keys expire on access, count as hits, fail WATCHes and are turned into effects. A command reads
+//! and writes typed values ([`Data::read`], [`Data::write`]), says what it did ([`Data::wrote`]) and, where the effect to
+//! record is not the request itself, what is to be recorded instead ([`Data::propagate`]).
+
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
+
+use bytes::Bytes;
+
+use crate::clock::UnixMillis;
+use crate::config::Config;
+use crate::cow::table::{CowTable, Ref, RefMut};
+use crate::keyspace::access::{self, AccessRule};
+use crate::keyspace::entry::{Content, Entry, View};
+use crate::keyspace::{Database, Key, Keyspace};
+use crate::number;
+use crate::random::Random;
+use crate::types::string::{BIG_STRING_BYTES, BigString};
+use crate::types::{Kind, Type, Value};
+
+use super::error::{CommandError, WRONG_TYPE};
+use super::unit::Unit;
+use super::watch::Watched;
+
+/// What happens to a key whose time has passed when a command meets it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExpiryRule {
+    /// On a master: it is deleted, and the deletion is an effect.
+    Delete,
+    /// On a replica, or while paused: it reads as missing and stays until the master says so.
+    Hide,
+    /// For the master's own commands: nothing ever expires.
+    Ignore,
+}
+
+/// Things to be freed off the engine's thread.
+pub enum Garbage {
+    Entry(Entry),
+    Table(CowTable<Entry>),
+}
+
+/// Counted for INFO stats.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DataCounters {
+    pub hits: u64,
+    pub misses: u64,
+    pub expired: u64,
+}
+
+/// What a write does to the expiry of its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExpiryChange {
+    Keep,
+    Set(Option<UnixMillis>),
+}
+
+/// Classes of keyspace events, as the letters of `notify-keyspace-events`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    Generic,
+    String,
+    List,
+    Set,
+    Hash,
+    SortedSet,
+    Expired,
+    New,
+    Miss,
+}
+
+pub struct Data<'a> {
+    pub keyspace: &'a mut Keyspace,
+    /// The selected database.
+    pub db: usize,
+    pub now: UnixMillis,
+    pub config: &'a Config,
+    pub random: &'a mut Random,
+    pub expiry_rule: ExpiryRule,
+    pub access_rule: AccessRule,
+    pub unit: &'a mut Unit,
+    pub counters: &'a mut DataCounters,
+    pub watched: &'a mut Watched,
+    pub garbage: &'a mut Vec<Garbage>,
+}
+
+impl<'a> Data<'a> {
+    pub fn database(&self) -> &Database {
+        self.keyspace.db(self.db)
+    }
+
+    /// Looks a key up for reading: counts a hit or a miss and touches the access field.
+    pub fn find(&mut self, key: Key) -> Option<Ref<'_, Entry>> {
+        self.expire_on_access(key);
+        let hidden = self.is_hidden(key);
+        let found = self.keyspace.db(self.db).get(key).filter(|_| !hidden);
+        match &found {
+            Some(entry) => {
+                self.counters.hits += 1;
+                access::touch(entry, self.access_rule, self.now, self.random);
+            }
+            None => self.counters.misses += 1,
+        }
+        found
+    }
+
+    /// Looks a key up without counting or touching: for writes, OBJECT, TTL-like commands that must leave no trace.
+    pub fn peek(&mut self, key: Key) -> Option<Ref<'_, Entry>> {
+        self.expire_on_access(key);
+        let hidden = self.is_hidden(key);
+        self.keyspace.db(self.db).get(key).filter(|_| !hidden)
+    }
+
+    pub fn exists(&mut self, key: Key) -> bool {
+        self.peek(key).is_some()
+    }
+
+    /// The entry for writing, if the key exists.
+    pub fn peek_mut(&mut self, key: Key) -> Option<RefMut<'_, Entry>> {
+        self.expire_for_write(key);
+        let found = self.keyspace.db_mut(self.db).get_mut(key);
+        if let Some(entry) = &found {
+            access::touch(entry, self.access_rule, self.now, self.random);
+        }
+        found
+    }
+
+    /// The value of a type that is not a string, for reading.
+    pub fn read<T: Kind>(&mut self, key: Key) -> Result<Option<TypedRef<'_, T>>, CommandError> {
+        match self.find(key) {
+            None => Ok(None),
+            Some(entry) => TypedRef::new(entry).map(Some),
+        }
+    }
+
+    /// The value of a type that is not a string, for writing: what a snapshot still sees of it is copied on the way.
+    pub fn write<T: Kind>(&mut self, key: Key) -> Result<Option<TypedMut<'_, T>>, CommandError> {
+        match self.peek_mut(key) {
+            None => Ok(None),
+            Some(entry) => TypedMut::new(entry).map(Some),
+        }
+    }
+
+    /// As [`Data::write`], but makes an empty value where the key does not exist.
+    pub fn write_or_new<T: Kind>(
+        &mut self,
+        key: Key,
+        make: impl FnOnce(&Config) -> T,
+    ) -> Result<TypedMut<'_, T>, CommandError> {
+        self.expire_for_write(key);
+        if self.database().get(key).is_none() {
+            let value = make(self.config).into_value();
+            let access = access::fresh(self.access_rule, self.now);
+            let entry = Entry::new(key.bytes, None, Content::Value(value));
+            entry.set_access(access);
+            self.keyspace.db_mut(self.db).insert(key.hash, entry);
+            self.unit.note_event(Event::New, "new", self.db, key.bytes);
+        }
+        let entry = self.keyspace.db_mut(self.db).get_mut(key);
+        // It was there, or has just been inserted.
+        TypedMut::new(entry.expect("the key exists"))
+    }
+
+    /// Stores a value of a type that is not a string in place of whatever was there; its expiry goes.
+    pub fn store<T: Kind>(&mut self, key: Key, value: T) {
+        self.store_entry(key, Entry::new(key.bytes, None, Content::Value(value.into_value())));
+    }
+
+    /// Stores an entry in place of whatever was there, expiry and all. The entry's key is `key`.
+    pub fn store_entry(&mut self, key: Key, entry: Entry) {
+        entry.set_access(access::fresh(self.access_rule, self.now));
+        let old = self.keyspace.db_mut(self.db).insert(key.hash, entry);
+        match old {
+            Some(old) => self.discard(old),
+            None => self.unit.note_event(Event::New, "new", self.db, key.bytes),
+        }
+    }
+
+    /// Sets a string. A value equal in size to the one it replaces is overwritten in place.
+    pub fn set_string(&mut self, key: Key, value: StringValue, expiry: ExpiryChange) {
+        let database = self.keyspace.db_mut(self.db);
+        let mut kept_expiry = None;
+        if let Some(mut entry) = database.get_mut(key) {
+            let old_expiry = entry.expiry();
+            let unchanged = match expiry {
+                ExpiryChange::Keep => true,
+                ExpiryChange::Set(new) => old_expiry == new,
+            };
+            if unchanged {
+                let done = match value.integer() {
+                    Some(integer) => entry.try_overwrite_int(integer),
+                    None => entry.try_overwrite(value.bytes),
+                };
+                if done {
+                    access::touch(&entry, self.access_rule, self.now, self.random);
+                    return;
+                }
+            }
+            kept_expiry = old_expiry;
+        }
+        let expiry = match expiry {
+            ExpiryChange::Keep => kept_expiry,
+            ExpiryChange::Set(expiry) => expiry,
+        };
+        self.store_entry(key, Entry::new(key.bytes, expiry, value.into_content()));
+    }
+
+    /// Removes a key, whatever its type. True if there was one.
+    pub fn delete(&mut self, key: Key) -> bool {
+        self.expire_for_write(key);
+        match self.keyspace.db_mut(self.db).remove(key) {
+            Some(entry) => {
+                self.discard(entry);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Takes an entry out whole, to store it elsewhere.
+    pub fn take(&mut self, key: Key) -> Option<Entry> {
+        self.expire_for_write(key);
+        self.keyspace.db_mut(self.db).remove(key)
+    }
+
+    /// Lets an entry be freed: in the background if that takes long.
+    pub fn discard(&mut self, entry: Entry) {
+        if let View::Value(value) = entry.view()
+            && value.is_big_to_free()
+        {
+            self.garbage.push(Garbage::Entry(entry));
+        }
+    }
+
+    /// Says that the value of `key` has changed by `changes` elements: counts for save points, fails WATCHes, makes the
+    /// request an effect, and is an event of that name.
+    pub fn wrote(&mut self, key: Key, changes: u64, class: Event, event: &'static str) {
+        self.touched(key);
+        self.unit.dirty += changes;
+        self.unit.note_event(class, event, self.db, key.bytes);
+    }
+
+    /// Fails WATCHes of `key` in the selected database.
+    pub fn touched(&mut self, key: Key) {
+        if !self.watched.is_empty() {
+            self.watched.touch(self.db, key.bytes);
+        }
+    }
+
+    /// Deletes a collection that its last element has left, with the event that belongs to it.
+    pub fn delete_emptied(&mut self, key: Key) {
+        if let Some(entry) = self.keyspace.db_mut(self.db).remove(key) {
+            self.discard(entry);
+        }
+        self.unit.note_event(Event::Generic, "del", self.db, key.bytes);
+    }
+
+    /// An effect in place of the request; called several times, several effects.
+    pub fn propagate(&mut self, argv: &[&[u8]]) {
+        self.unit.propagate(self.db, argv);
+    }
+
+    /// The request itself is not to be recorded.
+    pub fn propagate_nothing(&mut self) {
+        self.unit.replaced = true;
+    }
+
+    /// Whether this node may delete what has expired, and say so.
+    pub fn decides_expiry(&self) -> bool {
+        self.expiry_rule == ExpiryRule::Delete
+    }
+
+    fn is_due(&self, key: Key) -> bool {
+        let database = self.keyspace.db(self.db);
+        database.volatile_len() > 0
+            && self.expiry_rule != ExpiryRule::Ignore
+            && database.get(key).is_some_and(|entry| entry.expiry().is_some_and(|at| at < self.now))
+    }
+
+    fn is_hidden(&self, key: Key) -> bool {
+        self.expiry_rule == ExpiryRule::Hide && self.is_due(key)
+    }
+
+    fn expire_on_access(&mut self, key: Key) {
+        if self.expiry_rule == ExpiryRule::Delete && self.is_due(key) {
+            self.expire(key);
+        }
+    }
+
+    /// A writable replica deletes what it writes over; it tells nobody.
+    fn expire_for_write(&mut self, key: Key) {
+        if self.expiry_rule != ExpiryRule::Ignore && self.is_due(key) {
+            self.expire(key);
+        }
+    }
+
+    /// Deletes a key whose time has come, as an effect of its own.
+    pub fn expire(&mut self, key: Key) {
+        if let Some(entry) = self.keyspace.db_mut(self.db).remove(key) {
+            self.discard(entry);
+        }
+        self.counters.expired += 1;
+        let verb: &[u8] = if self.config.lazyfree_lazy_expire { b"UNLINK" } else { b"DEL" };
+        self.unit.add_effect(self.db, &[verb, key.bytes]);
+        self.touched(key);
+        self.unit.note_event(Event::Expired, "expired", self.db, key.bytes);
+    }
+}
+
+/// A string on its way into the keyspace.
+#[derive(Clone, Copy)]
+pub struct StringValue<'v> {
+    pub bytes: &'v [u8],
+    /// The same bytes, where they have a buffer that can be kept.
+    pub shared: Option<&'v Bytes>,
+}
+
+impl<'v> StringValue<'v> {
+    pub fn new(bytes: &'v [u8]) -> Self {
+        StringValue { bytes, shared: None }
+    }
+
+    fn integer(&self) -> Option<i64> {
+        if self.bytes.len() > 20 { None } else { number::parse_i64(self.bytes) }
+    }
+
+    /// In the form in which it is stored: integer, inline, or in chunks.
+    pub fn into_content(self) -> Content<'v> {
+        if let Some(integer) = self.integer() {
+            return Content::Int(integer);
+        }
+        match self.shared {
+            Some(shared) if shared.len() >= BIG_STRING_BYTES => {
+                Content::Value(Value::String(BigString::from_shared(shared.clone())))
+            }
+            _ => Content::Bytes(self.bytes),
+        }
+    }
+}
+
+/// A typed value inside an entry, for reading.
+pub struct TypedRef<'e, T> {
+    entry: Ref<'e, Entry>,
+    kind: PhantomData<T>,
+}
+
+impl<'e, T: Kind> TypedRef<'e, T> {
+    pub fn new(entry: Ref<'e, Entry>) -> Result<Self, CommandError> {
+        match entry.view() {
+            View::Value(value) if T::of(value).is_some() => Ok(TypedRef { entry, kind: PhantomData }),
+            _ => Err(WRONG_TYPE),
+        }
+    }
+}
+
+impl<T: Kind> Deref for TypedRef<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        match self.entry.view() {
+            View::Value(value) => T::of(value).expect("the type was checked when this was made"),
+            _ => unreachable!("the type was checked when this was made"),
+        }
+    }
+}
+
+/// A typed value inside an entry, for writing.
+pub struct TypedMut<'e, T> {
+    entry: RefMut<'e, Entry>,
+    kind: PhantomData<T>,
+}
+
+impl<'e, T: Kind> TypedMut<'e, T> {
+    pub fn new(entry: RefMut<'e, Entry>) -> Result<Self, CommandError> {
+        match entry.view() {
+            View::Value(value) if T::of(value).is_some() => Ok(TypedMut { entry, kind: PhantomData }),
+            _ => Err(WRONG_TYPE),
+        }
+    }
+}
+
+impl<T: Kind> Deref for TypedMut<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        match self.entry.view() {
+            View::Value(value) => T::of(value).expect("the type was checked when this was made"),
+            _ => unreachable!("the type was checked when this was made"),
+        }
+    }
+}
+
+impl<T: Kind> DerefMut for TypedMut<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        self.entry
+            .value_mut()
+            .and_then(T::of_mut)
+            .expect("the type was checked when this was made")
+    }
+}
+
+/// The string in an entry, or WRONGTYPE.
+pub fn string_of(entry: &Entry) -> Result<Text<'_>, CommandError> {
+    match entry.view() {
+        View::Int(value) => Ok(Text::Int(value)),
+        View::Bytes(bytes) => Ok(Text::Bytes(bytes)),
+        View::Value(Value::String(string)) => Ok(Text::Big(string)),
+        View::Value(_) => Err(WRONG_TYPE),
+    }
+}
+
+/// True if the entry's value is of that type.
+pub fn is_type(entry: &Entry, wanted: Type) -> bool {
+    entry.type_of() == wanted
+}
+
+/// A string as it lies in its entry.
+#[derive(Clone, Copy)]
+pub enum Text<'e> {
+    Int(i64),
+    Bytes(&'e [u8]),
+    Big(&'e BigString),
+}
+
+impl Text<'_> {
+    pub fn len(&self) -> usize {
+        match self {
+            Text::Int(value) => itoa::Buffer::new().format(*value).len(),
+            Text::Bytes(bytes) => bytes.len(),
+            Text::Big(string) => string.len(),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub fn to_vec(&self) -> Vec<u8> {
+        match self {
+            Text::Int(value) => itoa::Buffer::new().format(*value).as_bytes().to_vec(),
+            Text::Bytes(bytes) => bytes.to_vec(),
+            Text::Big(string) => string.to_vec(),
+        }
+    }
+
+    pub fn reply(&self, reply: &mut crate::protocol::reply::Reply) {
+        match self {
+            Text::Int(value) => reply.bulk_integer(*value),
+            Text::Bytes(bytes) => reply.bulk(bytes),
+            Text::Big(string) => reply.bulk_pieces(string.len(), string.chunks().iter()),
+        }
+    }
+}

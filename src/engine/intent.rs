@@ -1,0 +1,31 @@
+//! What the engine asks of the tasks.
+
+use crate::clients::ClientKey;
+
+/// One thing to do outside of the lock. Tasks take intents in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Intent {
+    /// Write a snapshot to the file that config names; `client` waits for it (SAVE) or not (BGSAVE).
+    Save { client: Option<ClientKey> },
+    /// Save if so wished, then stop the process with `status`. `client` is told if it cannot be done.
+    Shutdown { save: SaveWish, client: Option<ClientKey>, now: bool, force: bool },
+    /// DEBUG RELOAD: save unless told not to, then load the file into a fresh keyspace that replaces this one.
+    Reload { client: ClientKey, save: bool },
+    /// The settings of listening sockets have changed.
+    Rebind,
+    /// CONFIG REWRITE.
+    RewriteConfig { client: ClientKey },
+    /// The replica end has something to do: see `Engine::take_link_actions`.
+    DriveLink,
+    /// Replicas wait for a snapshot.
+    FeedReplicas,
+}
+
+/// Whether SHUTDOWN saves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SaveWish {
+    /// If there are save points.
+    Default,
+    Save,
+    NoSave,
+}

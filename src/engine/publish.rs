@@ -1,0 +1,96 @@
+//! Messages to subscribers, monitors and those who watch keyspace events.
+
+use crate::clients::ClientKey;
+use crate::protocol::reply::{Reply, ReplyBuffer};
+use crate::protocol::request::Argv;
+
+use super::Engine;
+
+impl Engine {
+    /// Delivers a message to all listeners of `channel`; returns how many there were.
+    pub fn publish(&mut self, channel: &[u8], message: &[u8]) -> usize {
+        let listeners: Vec<(ClientKey, Option<Vec<u8>>)> = self
+            .pubsub
+            .listeners(channel)
+            .map(|delivery| (delivery.client, delivery.pattern.map(<[u8]>::to_vec)))
+            .collect();
+        for (client, pattern) in &listeners {
+            self.push(*client, |reply| match pattern {
+                None => {
+                    reply.push(3);
+                    reply.bulk(b"message");
+                    reply.bulk(channel);
+                    reply.bulk(message);
+                }
+                Some(pattern) => {
+                    reply.push(4);
+                    reply.bulk(b"pmessage");
+                    reply.bulk(pattern);
+                    reply.bulk(channel);
+                    reply.bulk(message);
+                }
+            });
+        }
+        listeners.len()
+    }
+
+    /// Delivers a message to the listeners of a shard channel.
+    pub fn publish_shard(&mut self, channel: &[u8], message: &[u8]) -> usize {
+        let listeners = self.pubsub.shard_listeners(channel).to_vec();
+        for client in &listeners {
+            self.push(*client, |reply| {
+                reply.push(3);
+                reply.bulk(b"smessage");
+                reply.bulk(channel);
+                reply.bulk(message);
+            });
+        }
+        listeners.len()
+    }
+
+    /// Writes a message into a client's outbox, in its version of the protocol, and wakes its task.
+    pub fn push(&mut self, client: ClientKey, write: impl FnOnce(&mut Reply)) {
+        if let Some(client) = self.clients.find_mut(client) {
+            write(&mut Reply::new(&mut client.outbox.buffer, client.session.resp));
+            client.wake();
+        }
+    }
+
+    /// Shows a request to the monitors, in the form `time [db address] "word" ...`.
+    pub fn feed_monitors(&mut self, client: ClientKey, db: usize, argv: Argv) {
+        let micros = self.clock.unix_micros();
+        let address = match self.clients.find(client) {
+            Some(client) if client.ends.is_unix => format!("unix:{}", client.ends.local),
+            Some(client) => client.ends.peer.clone(),
+            None => String::new(),
+        };
+        let mut line =
+            format!("+{}.{:06} [{db} {address}]", micros / 1_000_000, micros % 1_000_000).into_bytes();
+        for word in argv.iter() {
+            line.push(b' ');
+            quote(word, &mut line);
+        }
+        line.extend_from_slice(b"\r\n");
+        for monitor in self.monitors.clone() {
+            self.send(monitor, |buffer: &mut ReplyBuffer| buffer.push_bytes(&line));
+        }
+    }
+}
+
+/// A word in double quotes, with what is not printable escaped.
+pub fn quote(word: &[u8], out: &mut Vec<u8>) {
+    out.push(b'"');
+    for &byte in word {
+        match byte {
+            b'\\' | b'"' => out.extend_from_slice(&[b'\\', byte]),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            0x07 => out.extend_from_slice(b"\\a"),
+            0x08 => out.extend_from_slice(b"\\b"),
+            0x20..=0x7e => out.push(byte),
+            _ => out.extend_from_slice(format!("\\x{byte:02x}").as_bytes()),
+        }
+    }
+    out.push(b'"');
+}

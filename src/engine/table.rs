@@ -1,0 +1,152 @@
+//! The commands of every room, in one table: the only place that names the `*commands` files.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use crate::protocol::request::Argv;
+
+use super::error::{self, CommandError};
+use super::spec::{Run, Spec};
+
+/// The rows of all rooms.
+const ROOMS: &[&[Spec]] = &[
+    crate::clients::commands::COMMANDS,
+    crate::types::string::commands::COMMANDS,
+    super::transaction_commands::COMMANDS,
+];
+
+/// A row with its place: the index under which statistics are kept.
+pub struct Command {
+    pub spec: &'static Spec,
+    pub index: usize,
+    /// By the second word, in lower case.
+    subcommands: HashMap<&'static [u8], &'static Command>,
+}
+
+struct Table {
+    by_name: HashMap<&'static [u8], &'static Command, foldhash::fast::FixedState>,
+    all: Vec<&'static Command>,
+}
+
+static TABLE: LazyLock<Table> = LazyLock::new(|| {
+    let mut all = Vec::new();
+    let mut by_name = HashMap::default();
+    for spec in ROOMS.iter().flat_map(|room| room.iter()) {
+        let mut subcommands = HashMap::new();
+        let index = all.len();
+        // The container's own row comes first; its place is filled below.
+        let mut rows = Vec::new();
+        for (offset, sub) in spec.subcommands().iter().enumerate() {
+            let row: &'static Command =
+                Box::leak(Box::new(Command { spec: sub, index: index + 1 + offset, subcommands: HashMap::new() }));
+            let word = sub.name.split_once('|').map_or(sub.name, |(_, word)| word);
+            subcommands.insert(word.as_bytes(), row);
+            rows.push(row);
+        }
+        let row: &'static Command = Box::leak(Box::new(Command { spec, index, subcommands }));
+        assert!(by_name.insert(spec.name.as_bytes(), row).is_none(), "two rows for {}", spec.name);
+        all.push(row);
+        all.extend(rows);
+    }
+    Table { by_name, all }
+});
+
+/// What the table has for a request.
+#[derive(Clone, Copy)]
+pub enum Lookup {
+    Found(&'static Command),
+    Unknown,
+    UnknownSubcommand(&'static Command),
+}
+
+const NAME_BYTES_MAX: usize = 32;
+
+/// Finds the command of a request: by its first word, or its first two for a container.
+pub fn lookup(argv: Argv) -> Lookup {
+    let Some(command) = find(argv.get(0)) else { return Lookup::Unknown };
+    if !matches!(command.spec.run, Run::Container(_)) || argv.len() < 2 {
+        return Lookup::Found(command);
+    }
+    let mut lower = [0; NAME_BYTES_MAX];
+    match lowered(argv.get(1), &mut lower).and_then(|word| command.subcommands.get(word)) {
+        Some(subcommand) => Lookup::Found(subcommand),
+        None => Lookup::UnknownSubcommand(command),
+    }
+}
+
+/// A top-level command by its name, in any case.
+pub fn find(name: &[u8]) -> Option<&'static Command> {
+    let mut lower = [0; NAME_BYTES_MAX];
+    TABLE.by_name.get(lowered(name, &mut lower)?).copied()
+}
+
+/// A command or subcommand by its full name: `get`, `client|list`.
+pub fn find_full(name: &[u8]) -> Option<&'static Command> {
+    match name.iter().position(|&byte| byte == b'|') {
+        None => find(name),
+        Some(bar) => {
+            let mut lower = [0; NAME_BYTES_MAX];
+            find(&name[..bar])?.subcommands.get(lowered(&name[bar + 1..], &mut lower)?).copied()
+        }
+    }
+}
+
+/// Every row, subcommands behind their container.
+pub fn all() -> &'static [&'static Command] {
+    &TABLE.all
+}
+
+impl Lookup {
+    /// The command, or what the client is told.
+    pub fn command(self, argv: Argv) -> Result<&'static Command, CommandError> {
+        match self {
+            Lookup::Found(command) => Ok(command),
+            Lookup::Unknown => Err(error::unknown_command(argv.get(0), argv.skip(1).iter())),
+            Lookup::UnknownSubcommand(container) => {
+                Err(error::unknown_subcommand(container.spec.name, argv.get(1)))
+            }
+        }
+    }
+}
+
+fn lowered<'l>(name: &[u8], lower: &'l mut [u8; NAME_BYTES_MAX]) -> Option<&'l [u8]> {
+    let place = lower.get_mut(..name.len())?;
+    place.copy_from_slice(name);
+    place.make_ascii_lowercase();
+    Some(place)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::request::OwnedRequest;
+
+    #[test]
+    fn names_are_found_in_any_case_and_subcommands_by_their_second_word() {
+        let found = |words: &[&[u8]]| {
+            let request = OwnedRequest::new(words.iter().copied());
+            match lookup(request.argv()) {
+                Lookup::Found(command) => command.spec.name,
+                Lookup::Unknown => "?",
+                Lookup::UnknownSubcommand(_) => "?|?",
+            }
+        };
+        assert_eq!(found(&[b"GeT", b"k"]), "get");
+        assert_eq!(found(&[b"CLIENT", b"Id"]), "client|id");
+        assert_eq!(found(&[b"CLIENT", b"nothing"]), "?|?");
+        assert_eq!(found(&[b"CLIENT"]), "client");
+        assert_eq!(found(&[&[b'x'; 100]]), "?");
+        assert_eq!(find_full(b"client|ID").map(|command| command.spec.name), Some("client|id"));
+    }
+
+    #[test]
+    fn every_row_is_complete() {
+        for command in all() {
+            let spec = command.spec;
+            assert_eq!(spec.name, spec.name.to_lowercase());
+            assert!(spec.arity != 0, "{}", spec.name);
+            assert!(!spec.since.is_empty() && !spec.group.is_empty() && !spec.summary.is_empty(), "{}", spec.name);
+            assert!(all()[command.index].spec.name == spec.name);
+        }
+    }
+}
