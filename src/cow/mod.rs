@@ -28,3 +28,4 @@ mod leaf;
 mod node;
 pub mod table;
 pub mod walk;
+pub mod tree;
