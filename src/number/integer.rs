@@ -52,14 +52,22 @@ pub fn parse_i64(text: &[u8]) -> Option<i64> {
     }
 }
 
-/// An unsigned integer in the form that stream ids and a few other arguments allow: beside the canonical form also a `+`,
-/// leading zeros, and the upper half of 64 bits. C's `strtoull` is behind it in Redis, so a `-` before a form that is
-/// not canonical (`-01`) wraps around, while `-1` is refused.
+/// An unsigned integer in the form that the parts of a stream id allow: beside the canonical form also a `+`, leading
+/// zeros, and the upper half of 64 bits. A `-` is refused before a canonical number and wraps around before any other
+/// (`-01`), because C's `strtoull` gets to see the latter.
 pub fn parse_u64_lenient(text: &[u8]) -> Option<u64> {
-    if let Some(value) = parse_i64(text) {
-        return u64::try_from(value).ok();
+    match parse_i64(text) {
+        Some(value) => u64::try_from(value).ok(),
+        None if text.is_empty() => None,
+        None => parse_cursor(text),
     }
+}
+
+/// An unsigned integer as SCAN reads its cursor, which is as C's `strtoul` does: signs and leading zeros are allowed, `-1`
+/// is the largest of all, and nothing is 0. Spaces and what does not fit are refused.
+pub fn parse_cursor(text: &[u8]) -> Option<u64> {
     let (negative, digits) = match text {
+        [] => return Some(0),
         [b'-', rest @ ..] => (true, rest),
         [b'+', rest @ ..] => (false, rest),
         _ => (false, text),
@@ -160,6 +168,23 @@ mod tests {
             "++1",
         ] {
             assert_eq!(parse_u64_lenient(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn cursors_take_what_scan_takes() {
+        for (text, value) in [
+            ("", 0),
+            ("-0", 0),
+            ("-1", u64::MAX),
+            ("+0", 0),
+            ("007", 7),
+            ("18446744073709551615", u64::MAX),
+        ] {
+            assert_eq!(parse_cursor(text.as_bytes()), Some(value), "{text}");
+        }
+        for text in ["18446744073709551616", " 0", "0 ", "+", "-", "a"] {
+            assert_eq!(parse_cursor(text.as_bytes()), None, "{text}");
         }
     }
 }
