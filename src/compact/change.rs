@@ -5,6 +5,7 @@
 
 use super::element::{Element, Entry};
 use super::listpack::{COUNT_UNKNOWN, END, HEADER_BYTES, Listpack, Position};
+use super::size_class;
 
 impl Listpack {
     pub fn push_back<'e>(&mut self, element: impl Into<Element<'e>>) {
@@ -161,15 +162,6 @@ impl<'e, E: Into<Element<'e>>> FromIterator<E> for Listpack {
         pack.extend(elements);
         pack
     }
-}
-
-/// The size that jemalloc gives to a request of `bytes`: multiples of 16 up to 128, then four steps per doubling.
-pub(super) fn size_class(bytes: usize) -> usize {
-    if bytes <= 128 {
-        return bytes.next_multiple_of(16);
-    }
-    let step = bytes.next_power_of_two() / 8;
-    bytes.next_multiple_of(step)
 }
 
 #[cfg(test)]

@@ -11,12 +11,11 @@
 //! An element is reached by a [`Position`], a byte offset in disguise. Costs: the ends and a step from a position are
 //! constant, an index is a walk from the nearer end. Changes are in `change`.
 
-use super::Malformed;
-use super::change::size_class;
 use super::element::{
     BACKLEN_BYTES_MAX, Element, backlen_bytes, read_backlen, read_element, write_backlen,
 };
 use super::walk::{Entries, Iter, Pairs};
+use super::{Malformed, size_class};
 use crate::number::parse_i64;
 
 #[derive(Clone, PartialEq, Eq)]

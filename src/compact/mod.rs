@@ -10,6 +10,7 @@
 
 mod change;
 mod element;
+mod intset;
 mod listpack;
 #[cfg(test)]
 mod properties;
@@ -18,6 +19,7 @@ mod walk;
 use std::fmt;
 
 pub use element::Element;
+pub use intset::Intset;
 pub use listpack::{Listpack, Position};
 pub use walk::{Entries, Iter, Pairs};
 
@@ -48,3 +50,12 @@ impl fmt::Display for Malformed {
 }
 
 impl std::error::Error for Malformed {}
+
+/// The size that jemalloc gives to a request of `bytes`: multiples of 16 up to 128, then four steps per doubling.
+fn size_class(bytes: usize) -> usize {
+    if bytes <= 128 {
+        return bytes.next_multiple_of(16);
+    }
+    let step = bytes.next_power_of_two() / 8;
+    bytes.next_multiple_of(step)
+}

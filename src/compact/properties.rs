@@ -1,8 +1,8 @@
 //! Random operations against plain models, and random damage: the same seed repeats the same run.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
-use super::{Element, Listpack};
+use super::{Element, Intset, Listpack};
 use crate::random::Random;
 
 /// Texts of all kinds and widths, biased to repeat so that searches find something.
@@ -134,6 +134,52 @@ fn damaged_listpacks_are_refused_or_walk_both_ways() {
             backward.reverse();
             assert_eq!(forward, backward, "seed {seed}");
             assert_eq!(forward.len(), pack.len(), "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn an_intset_behaves_as_an_ordered_set() {
+    for seed in 0..40 {
+        let mut random = Random::from_seed(seed);
+        let mut set = Intset::new();
+        let mut model = BTreeSet::new();
+        // Narrow at first, so that widening finds members to move.
+        for step in 0..300 {
+            let bits = if step < 100 { 6 } else { 6 + random.below(58) };
+            let value = (random.next_u64() as i64) >> (64 - bits);
+            match random.below(3) {
+                0 => assert_eq!(set.remove(value), model.remove(&value), "seed {seed}"),
+                _ => assert_eq!(set.insert(value), model.insert(value), "seed {seed}"),
+            }
+            assert_eq!(set.contains(value), model.contains(&value));
+            assert!(set.iter().eq(model.iter().copied()), "seed {seed}");
+            assert_eq!(set.len(), model.len());
+            let index = random.below(model.len() as u64 + 2) as usize;
+            assert_eq!(set.get(index), model.iter().nth(index).copied());
+            let loaded = Intset::from_bytes(set.as_bytes().to_vec());
+            assert_eq!(loaded.as_ref(), Ok(&set), "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn damaged_intsets_are_refused_or_ascend() {
+    for seed in 0..3000 {
+        let mut random = Random::from_seed(seed);
+        let mut set = Intset::new();
+        for _ in 0..random.below(6) {
+            set.insert((random.next_u64() as i64) >> random.below(64));
+        }
+        let mut bytes = set.into_bytes();
+        for _ in 0..=random.below(2) {
+            let at = random.below(bytes.len() as u64) as usize;
+            bytes[at] = [0, 1, 2, 4, 8, 0xff][random.below(6) as usize];
+        }
+        bytes.truncate(bytes.len() - random.below(2) as usize);
+        if let Ok(set) = Intset::from_bytes(bytes) {
+            assert!(set.iter().is_sorted_by(|a, b| a < b), "seed {seed}");
+            assert!(set.iter().all(|member| set.contains(member)), "seed {seed}");
         }
     }
 }
