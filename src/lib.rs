@@ -6,12 +6,15 @@
 
 // Ground: names nothing of ours.
 pub mod clock;
-pub mod compact;
 pub mod cow;
 pub mod glob;
 pub mod memory;
-pub mod number;
 pub mod random;
+
+// On that ground: numbers as text, then small collections as bytes.
+pub mod number;
+
+pub mod compact;
 
 // Wire and operating system: bytes and settings.
 pub mod config;
