@@ -52,13 +52,13 @@ impl Blocks {
     }
 
     /// Bytes that can be read.
-    pub fn len(&self) -> u64 {
+    pub fn length(&self) -> u64 {
         self.end().since(self.start)
     }
 
     /// Memory taken: what can be read, the tail's free room, and the chain itself.
     pub fn memory_bytes(&self) -> u64 {
-        self.len()
+        self.length()
             + (self.tail.capacity() - self.tail.len()) as u64
             + (self.sealed.capacity() * size_of::<Block>()) as u64
     }
@@ -198,7 +198,9 @@ mod tests {
                         }
                     }
                     5..=7 => {
-                        let from = blocks.start().plus(random.below(blocks.len() + 1) as usize);
+                        let from = blocks
+                            .start()
+                            .plus(random.below(blocks.length() + 1) as usize);
                         let bytes_max = random.below(30_000) as usize;
                         let mut out = Vec::new();
                         let count = blocks.read(from, bytes_max, &mut out);
@@ -208,7 +210,9 @@ mod tests {
                         assert_eq!(flat(&out), expected, "seed {seed}");
                     }
                     _ => {
-                        let keep = blocks.start().plus(random.below(blocks.len() + 1) as usize);
+                        let keep = blocks
+                            .start()
+                            .plus(random.below(blocks.length() + 1) as usize);
                         blocks.trim(keep, random.below(5) as usize);
                         assert!(blocks.start() <= keep, "seed {seed}: trimmed too far");
                     }
