@@ -6,7 +6,7 @@
 use std::io::Write;
 
 use super::literal::{Literal, Magnitude};
-use super::shift_right_half_even;
+use super::{parse_i64, shift_right_half_even};
 
 /// A double as `%.17g` prints it, on the stack.
 #[derive(Clone, Copy)]
@@ -115,6 +115,10 @@ impl DoubleText {
 /// The double that all of `text` spells, as scores and increments are read: the grammar of `literal`, no spaces, no NaN,
 /// and neither so large nor so small that it would become infinite or zero.
 pub fn parse_f64(text: &[u8]) -> Option<f64> {
+    // Most scores are integers, and rounding one is what reading its text would do.
+    if let Some(value) = parse_i64(text) {
+        return Some(value as f64);
+    }
     match round(Literal::whole(text)?) {
         (value, InRange::Yes) => Some(value),
         (_, InRange::No) => None,
