@@ -3,4 +3,13 @@
 #[global_allocator]
 static ALLOCATOR: sluice::memory::CountingAllocator = sluice::memory::CountingAllocator;
 
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    let mut config = sluice::config::Config::default();
+    for pair in std::env::args().skip(1).collect::<Vec<_>>().chunks(2) {
+        if let Err(error) = config.set(pair[0].trim_start_matches("--"), &pair[1..]) {
+            eprintln!("{error}");
+        }
+    }
+    sluice::tasks::boot::run(config)
+}

@@ -5,6 +5,7 @@
 //!
 //! Knows nothing of sockets: a task is known by its [`Waker`].
 
+pub mod commands;
 pub mod outbox;
 pub mod session;
 

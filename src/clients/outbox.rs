@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::config::values::OutputBufferLimit;
 use crate::protocol::reply::ReplyBuffer;
 
 /// Replies and messages that the client's task has not yet taken, and a count of those it has taken and not yet written.
@@ -14,14 +15,6 @@ pub struct Outbox {
     over_soft_since: Option<Duration>,
 }
 
-/// `client-output-buffer-limit` of one class; 0 means none.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct OutputLimit {
-    pub hard_bytes: u64,
-    pub soft_bytes: u64,
-    pub soft_seconds: u64,
-}
-
 impl Outbox {
     /// Bytes answered and not yet written.
     pub fn waiting_bytes(&self) -> usize {
@@ -29,7 +22,7 @@ impl Outbox {
     }
 
     /// True if the client is to be dropped: over the hard limit, or over the soft one for too long.
-    pub fn exceeds(&mut self, limit: OutputLimit, now: Duration) -> bool {
+    pub fn exceeds(&mut self, limit: OutputBufferLimit, now: Duration) -> bool {
         let waiting = self.waiting_bytes() as u64;
         if limit.hard_bytes != 0 && waiting >= limit.hard_bytes {
             return true;
@@ -47,9 +40,11 @@ impl Outbox {
 mod tests {
     use super::*;
 
+    const NONE: OutputBufferLimit = OutputBufferLimit { hard_bytes: 0, soft_bytes: 0, soft_seconds: 0 };
+
     #[test]
     fn a_soft_limit_is_exceeded_only_after_its_seconds() {
-        let limit = OutputLimit { hard_bytes: 100, soft_bytes: 10, soft_seconds: 2 };
+        let limit = OutputBufferLimit { hard_bytes: 100, soft_bytes: 10, soft_seconds: 2 };
         let mut outbox = Outbox::default();
         outbox.buffer.push_bytes(&[0; 20]);
         assert!(!outbox.exceeds(limit, Duration::from_secs(5)));
@@ -57,6 +52,6 @@ mod tests {
         assert!(outbox.exceeds(limit, Duration::from_secs(8)));
         outbox.in_flight_bytes = 80;
         assert!(outbox.exceeds(limit, Duration::from_secs(5)));
-        assert!(!outbox.exceeds(OutputLimit::default(), Duration::from_secs(99)));
+        assert!(!outbox.exceeds(NONE, Duration::from_secs(99)));
     }
 }

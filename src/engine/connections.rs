@@ -4,7 +4,7 @@ use std::task::Waker;
 
 use crate::clients::session::{ReplyMode, Role, Session};
 use crate::clients::{ClientKey, Closing, Ends};
-use crate::config::ClientClass;
+use crate::config::values::ClientClass;
 use crate::protocol::reply::{Reply, ReplyBuffer, Resp};
 use crate::protocol::request::{Limits, ProtocolError};
 

@@ -11,7 +11,8 @@ use bytes::Bytes;
 
 use crate::clock::UnixMillis;
 use crate::config::Config;
-use crate::cow::table::{CowTable, Ref, RefMut};
+use crate::cow::element::{Ref, RefMut};
+use crate::cow::table::CowTable;
 use crate::keyspace::access::{self, AccessRule};
 use crate::keyspace::entry::{Content, Entry, View};
 use crate::keyspace::{Database, Key, Keyspace};
@@ -301,8 +302,7 @@ impl<'a> Data<'a> {
             self.discard(entry);
         }
         self.counters.expired += 1;
-        let verb: &[u8] = if self.config.lazyfree_lazy_expire { b"UNLINK" } else { b"DEL" };
-        self.unit.add_effect(self.db, &[verb, key.bytes]);
+        self.unit.add_effect(self.db, &[b"DEL", key.bytes]);
         self.touched(key);
         self.unit.note_event(Event::Expired, "expired", self.db, key.bytes);
     }

@@ -16,6 +16,7 @@ pub mod pause;
 pub mod periodic;
 pub mod persistence;
 pub mod publish;
+pub mod replication;
 pub mod spec;
 pub mod table;
 pub mod transaction;
@@ -28,6 +29,7 @@ use std::time::Duration;
 use crate::clients::{ClientKey, Clients};
 use crate::clock::{Clock, UnixMillis};
 use crate::config::Config;
+use crate::config::values::MaxmemoryPolicy;
 use crate::journal::Journal;
 use crate::keyspace::Keyspace;
 use crate::keyspace::access::AccessRule;
@@ -152,7 +154,7 @@ impl Engine {
 
     /// How accesses are noted under the eviction policy in force.
     pub fn access_rule(&self) -> AccessRule {
-        if self.config.maxmemory_policy.is_lfu() {
+        if matches!(self.config.maxmemory_policy, MaxmemoryPolicy::AllkeysLfu | MaxmemoryPolicy::VolatileLfu) {
             AccessRule::Lfu {
                 log_factor: self.config.lfu_log_factor as u32,
                 decay_minutes: self.config.lfu_decay_time as u32,

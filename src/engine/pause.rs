@@ -56,6 +56,15 @@ impl Pauses {
         self.by_purpose.iter().flatten().map(|pause| pause.until).filter(|until| *until > now).max()
     }
 
+    /// Forgets pauses that are over; true if that ended the last one.
+    pub fn end_if_over(&mut self, now: Duration) -> bool {
+        let was_paused = self.by_purpose.iter().any(Option::is_some);
+        for pause in &mut self.by_purpose {
+            *pause = pause.filter(|pause| pause.until > now);
+        }
+        was_paused && self.by_purpose.iter().all(Option::is_none)
+    }
+
     /// While anything is paused the offset stands still: no expiry, no eviction, no PING.
     pub fn stop_expiry(&self, now: Duration) -> bool {
         self.by_purpose.iter().any(Option::is_some) && self.mode(now).is_some()

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::clock::UnixMillis;
-use crate::config::SavePoint;
+use crate::config::values::SavePoint;
 
 /// Progress and results of snapshots to disk, as INFO persistence shows them.
 pub struct Persistence {

@@ -48,6 +48,16 @@ impl Engine {
         listeners.len()
     }
 
+    /// Tells subscribers what has happened to which keys.
+    pub fn publish_events(&mut self) {
+        for event in std::mem::take(&mut self.unit.events) {
+            let by_key = format!("__keyspace@{}__:", event.db).into_bytes();
+            let by_event = format!("__keyevent@{}__:{}", event.db, event.name).into_bytes();
+            self.publish(&[&by_key[..], &event.key].concat(), event.name.as_bytes());
+            self.publish(&by_event, &event.key);
+        }
+    }
+
     /// Writes a message into a client's outbox, in its version of the protocol, and wakes its task.
     pub fn push(&mut self, client: ClientKey, write: impl FnOnce(&mut Reply)) {
         if let Some(client) = self.clients.find_mut(client) {

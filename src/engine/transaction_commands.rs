@@ -52,7 +52,10 @@ fn multi(node: &mut Node, _: Argv, reply: &mut Reply) -> CommandResult {
 
 /// EXEC
 fn exec(node: &mut Node, _: Argv, reply: &mut Reply) -> CommandResult {
-    node.engine.exec(node.client, reply)?;
+    let executed = node.engine.exec(node.client, reply);
+    // Its commands have recorded their effects; EXEC itself is never one.
+    node.engine.unit.replaced = true;
+    executed?;
     Ok(Outcome::Replied)
 }
 

@@ -79,6 +79,17 @@ impl Effects {
         encode_argv(argv, &mut self.buffer);
     }
 
+    /// Adds an effect from words that are counted but do not stand in one slice.
+    pub fn add_words<'w>(&mut self, db: Option<u32>, words: impl ExactSizeIterator<Item = &'w [u8]>) {
+        self.begin(db);
+        encode_header(b'*', words.len(), &mut self.buffer);
+        for word in words {
+            encode_header(b'$', word.len(), &mut self.buffer);
+            self.buffer.extend_from_slice(word);
+            self.buffer.extend_from_slice(b"\r\n");
+        }
+    }
+
     /// Adds an effect that is already a canonical RESP array of bulk strings, as a pipelined request mostly is.
     pub fn add_encoded(&mut self, db: Option<u32>, request: &[u8]) {
         self.begin(db);

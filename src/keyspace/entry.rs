@@ -20,7 +20,7 @@ use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU32, Ordering, fence};
 
 use crate::clock::UnixMillis;
-use crate::cow::table::Element;
+use crate::cow::element::Element;
 use crate::types::string::{BIG_STRING_BYTES, BigString};
 use crate::types::{Type, Value};
 

@@ -13,8 +13,8 @@ use entry::{Content, Entry};
 use expire::ExpiryIndex;
 
 use crate::clock::UnixMillis;
-use crate::cow;
-use crate::cow::table::{CowTable, Ref, RefMut};
+use crate::cow::element::{self, Ref, RefMut};
+use crate::cow::table::CowTable;
 use crate::random::Random;
 
 /// A key and its hash, which is computed once per request.
@@ -26,7 +26,7 @@ pub struct Key<'a> {
 
 impl<'a> Key<'a> {
     pub fn new(bytes: &'a [u8]) -> Self {
-        Key { bytes, hash: cow::hash(bytes) }
+        Key { bytes, hash: element::hash(bytes) }
     }
 }
 
@@ -133,6 +133,7 @@ impl Database {
             if let Some(expiry) = entry.expiry() {
                 found.push((entry.key().to_vec(), expiry));
             }
+            false
         });
     }
 
@@ -148,11 +149,7 @@ impl Database {
         }
         let table = &self.table;
         self.index.sweep(buckets, |hash, from, to| {
-            let mut current = false;
-            table.find_hash(hash, |entry| {
-                current |= entry.expiry().is_some_and(|at| from <= at && at < to);
-            });
-            current
+            table.find_hash(hash, |entry| entry.expiry().is_some_and(|at| from <= at && at < to)).is_some()
         });
     }
 

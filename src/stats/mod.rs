@@ -42,12 +42,10 @@ impl Stats {
 
     pub fn count_error(&mut self, code: &str) {
         self.error_replies += 1;
-        match self.errors.get_mut(code) {
-            Some(count) => *count += 1,
-            None if self.errors.len() < ERROR_CODES_MAX => {
-                self.errors.insert(code.to_owned(), 1);
-            }
-            None => {}
+        if let Some(count) = self.errors.get_mut(code) {
+            *count += 1;
+        } else if self.errors.len() < ERROR_CODES_MAX {
+            self.errors.insert(code.to_owned(), 1);
         }
     }
 

@@ -9,7 +9,7 @@ use std::io::{self, IoSlice};
 use std::task::{Poll, Waker};
 
 use crate::clients::{ClientKey, Closing, Ends};
-use crate::cow;
+use crate::cow::element;
 use crate::engine::Engine;
 use crate::engine::connections::Standing;
 use crate::engine::dispatch::Flow;
@@ -350,7 +350,7 @@ fn prefetch<'a>(engine: &Engine, key: ClientKey, requests: impl Iterator<Item = 
             && let Keys::Range { first: 1, .. } = command.spec.keys
             && argv.len() > 1
         {
-            hashes[count] = cow::hash(argv.get(1));
+            hashes[count] = element::hash(argv.get(1));
             database.prefetch(hashes[count]);
             count += 1;
         }

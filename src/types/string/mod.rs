@@ -5,6 +5,8 @@
 //!
 //! Invariant: every chunk but the last has [`CHUNK_BYTES`] bytes; no chunk is empty.
 
+pub mod commands;
+
 use bytes::{Bytes, BytesMut};
 
 /// The size of a chunk.

@@ -1,0 +1,132 @@
+//! What happens without a request: expiry, deadlines, save points, limits. Called ten times a second and more often while
+//! there is something to expire; each call is short.
+
+use std::time::Duration;
+
+use crate::clients::session::Blocked;
+use crate::journal::effect::Framing;
+use crate::keyspace::Key;
+use crate::keyspace::access::AccessRule;
+
+use super::Engine;
+use super::data::ExpiryRule;
+use super::intent::Intent;
+
+/// Keys looked at under one lock, so that a million keys that expire together hold nobody up for long.
+const EXPIRE_SLICE_KEYS: usize = 200;
+
+/// Buckets of the expiry index swept in one call.
+const SWEEP_BUCKETS: usize = 4;
+
+impl Engine {
+    /// The tenth-of-a-second round.
+    pub fn tick(&mut self) {
+        self.close_idle();
+        self.enforce_output_limits();
+        self.end_waits();
+        self.wake_after_pause();
+        self.save_if_due();
+        self.replication_tick();
+        for db in 0..self.keyspace.count() {
+            self.keyspace.db_mut(db).sweep_index(SWEEP_BUCKETS);
+        }
+    }
+
+    /// The rates of INFO, `elapsed` after the last call.
+    pub fn sample_rates(&mut self, elapsed: Duration) {
+        let stats = &mut self.stats;
+        let totals = [
+            stats.commands_processed,
+            stats.net_input_bytes,
+            stats.net_output_bytes,
+            stats.net_repl_input_bytes,
+            stats.net_repl_output_bytes,
+        ];
+        stats.rates.sample(totals, elapsed.as_millis() as u64);
+    }
+
+    /// Deletes some of the keys whose time has come; true if more may be waiting.
+    pub fn expire_some(&mut self) -> bool {
+        if !self.active_expire || self.expiry_rule() != ExpiryRule::Delete || self.persistence.loading.is_some() {
+            return false;
+        }
+        let (mut due, mut left) = (Vec::new(), EXPIRE_SLICE_KEYS);
+        for db in 0..self.keyspace.count() {
+            due.clear();
+            self.keyspace.db_mut(db).take_due(self.now, left, &mut due);
+            left -= due.len();
+            for hash in &due {
+                self.expire_by_hash(db, *hash);
+            }
+            if left == 0 {
+                break;
+            }
+        }
+        if !self.unit.effects.is_empty() {
+            self.unit.effects.finish(Framing::Apart, &mut self.journal);
+        }
+        self.settle_unit();
+        left == 0
+    }
+
+    fn expire_by_hash(&mut self, db: usize, hash: u64) {
+        let mut found = Vec::new();
+        self.keyspace.db(db).volatile_by_hash(hash, &mut found);
+        self.unit.recording = self.journal.is_active() && !self.is_replica();
+        for (key, expiry) in found {
+            if expiry < self.now {
+                self.data(db, ExpiryRule::Delete, AccessRule::Leave).expire(Key { bytes: &key, hash });
+            } else {
+                self.keyspace.db_mut(db).note_again(hash, expiry);
+            }
+        }
+    }
+
+    /// Answers those whose wait has reached its deadline.
+    fn end_waits(&mut self) {
+        let now = self.monotonic;
+        for key in self.clients.keys() {
+            let Some(client) = self.clients.find(key) else { continue };
+            match &client.session.blocked {
+                Some(Blocked::Until { deadline }) if *deadline <= now => self.unblock(key, |reply| reply.ok()),
+                Some(Blocked::ForReplicas { offset, deadline, .. }) if deadline.is_some_and(|at| at <= now) => {
+                    let offset = *offset;
+                    let count = self.replicas_past(offset);
+                    self.unblock(key, |reply| reply.integer(count as i64));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn wake_after_pause(&mut self) {
+        if self.pauses.end_if_over(self.monotonic) {
+            for key in self.clients.keys() {
+                if let Some(client) = self.clients.find_mut(key) {
+                    client.wake();
+                }
+            }
+        }
+    }
+
+    fn save_if_due(&mut self) {
+        let due = self.persistence.due(&self.config.save, self.now, self.monotonic);
+        let scheduled = self.persistence.scheduled
+            && self.persistence.running.is_none()
+            && self.persistence.may_try(self.monotonic);
+        if let Some(point) = due {
+            log::info!("{} changes in {} seconds. Saving...", point.changes, point.seconds);
+        }
+        if due.is_some() || scheduled {
+            self.persistence.scheduled = false;
+            self.begin_save(None);
+        }
+    }
+
+    /// Asks for a background save; `client` waits for its end, if one is given.
+    pub fn begin_save(&mut self, client: Option<crate::clients::ClientKey>) {
+        let keys = self.keyspace.len() as u64;
+        self.persistence.begin(keys, self.monotonic);
+        self.intents.push(Intent::Save { client });
+    }
+}

@@ -1,0 +1,27 @@
+//! Both ends of replication as the engine sees them: identity, replicas, link.
+
+use crate::clients::ClientKey;
+use crate::journal::position::Offset;
+
+use super::Engine;
+
+impl Engine {
+    /// Whether the link to the master stands and its stream flows.
+    pub fn link_is_up(&self) -> bool {
+        false
+    }
+
+    /// Whether `min-replicas-to-write` forbids writes now.
+    pub fn lacks_good_replicas(&self) -> bool {
+        false
+    }
+
+    pub fn forget_replica(&mut self, _client: ClientKey) {}
+
+    /// Replicas that have acknowledged `offset`.
+    pub fn replicas_past(&self, _offset: Offset) -> usize {
+        0
+    }
+
+    pub fn replication_tick(&mut self) {}
+}

@@ -1,0 +1,49 @@
+//! Takes connections in.
+//!
+//! Started by boot, one task for each listening socket, on the first reactor; hands connections round the reactors; ends
+//! when its reactor stops.
+
+use std::time::Duration;
+
+use crate::io::reactor::{self, Remote};
+use crate::io::socket::ListeningSocket;
+use crate::io::stream::Listener;
+
+use super::engine_lock::EngineLock;
+use super::serve_client;
+
+/// How long to wait after an error that will not go away at once: too many open files.
+const ERROR_PAUSE: Duration = Duration::from_millis(100);
+
+pub async fn accept(socket: ListeningSocket, lock: EngineLock, reactors: Vec<Remote>) {
+    let listener = match Listener::register(socket) {
+        Ok(listener) => listener,
+        Err(error) => {
+            log::error!("Error registering a listening socket: {error}");
+            return;
+        }
+    };
+    let mut next = 0;
+    loop {
+        match listener.accept().await {
+            Ok(socket) => {
+                let keepalive = lock.with(|engine| engine.config.tcp_keepalive);
+                if !socket.peer_name().is_unix() && keepalive > 0 {
+                    // A peer that has gone already makes this fail; the first read will tell.
+                    let _ = socket.set_keepalive(Some(Duration::from_secs(keepalive as u64)));
+                }
+                let lock = lock.clone();
+                if reactors.len() == 1 {
+                    reactor::spawn(serve_client::serve(socket, lock));
+                } else {
+                    reactors[next % reactors.len()].spawn(move || serve_client::serve(socket, lock));
+                    next += 1;
+                }
+            }
+            Err(error) => {
+                log::warn!("Error accepting a client connection: {error}");
+                reactor::sleep_until(reactor::now() + ERROR_PAUSE).await;
+            }
+        }
+    }
+}
