@@ -38,8 +38,12 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
     match arguments.first().map(|first| first.as_bytes()) {
         Some(b"-v" | b"--version") => return Ok(Invocation::Print(version())),
         Some(b"-h" | b"--help") => return Ok(Invocation::Print(help())),
-        Some(b"--test-memory") => return Err("Sluice does not test memory; memtester and memtest86 do.".into()),
-        Some(b"--check-system") => return Err("Sluice has no system check; it needs no tuning of the kernel.".into()),
+        Some(b"--test-memory") => {
+            return Err("Sluice does not test memory; memtester and memtest86 do.".into());
+        }
+        Some(b"--check-system") => {
+            return Err("Sluice has no system check; it needs no tuning of the kernel.".into());
+        }
         _ => {}
     }
     if arguments.iter().any(|argument| argument == "--sentinel") {
@@ -75,7 +79,9 @@ fn options(arguments: &[OsString]) -> Vec<Vec<u8>> {
     let mut has_value = true;
     for argument in arguments {
         let argument = argument.as_bytes();
-        let name = argument.strip_prefix(b"--").filter(|_| has_value || takes_nothing(lines.last()));
+        let name = argument
+            .strip_prefix(b"--")
+            .filter(|_| has_value || takes_nothing(lines.last()));
         match (name, lines.last_mut()) {
             (Some(name), last) => {
                 if let Some(last) = last.filter(|_| !has_value) {
@@ -93,7 +99,10 @@ fn options(arguments: &[OsString]) -> Vec<Vec<u8>> {
         }
     }
     if !has_value && takes_nothing(lines.last()) {
-        lines.last_mut().expect("takes_nothing has just seen it").extend(b" \"\"");
+        lines
+            .last_mut()
+            .expect("takes_nothing has just seen it")
+            .extend(b" \"\"");
     }
     lines
 }
@@ -105,7 +114,9 @@ fn takes_nothing(line: Option<&Vec<u8>>) -> bool {
 
 fn version() -> String {
     let bits = usize::BITS;
-    format!("Sluice server v={VERSION} malloc=jemalloc bits={bits} (redis {REDIS_VERSION} compatible)\n")
+    format!(
+        "Sluice server v={VERSION} malloc=jemalloc bits={bits} (redis {REDIS_VERSION} compatible)\n"
+    )
 }
 
 fn help() -> String {
@@ -134,7 +145,10 @@ impl<const COUNT: usize> From<[&str; COUNT]> for Arguments {
     /// Options only: each text is a line of configuration.
     fn from(lines: [&str; COUNT]) -> Self {
         let options = lines.map(|line| OsString::from(line).into_vec()).to_vec();
-        Arguments { options, ..Arguments::default() }
+        Arguments {
+            options,
+            ..Arguments::default()
+        }
     }
 }
 
@@ -151,23 +165,38 @@ mod tests {
 
     fn check(arguments: &[&str], options: &[&str]) {
         let lines = served(arguments).options;
-        let lines: Vec<_> = lines.iter().map(|line| String::from_utf8_lossy(line)).collect();
+        let lines: Vec<_> = lines
+            .iter()
+            .map(|line| String::from_utf8_lossy(line))
+            .collect();
         assert_eq!(lines, options, "{arguments:?}");
     }
 
     #[test]
     fn options_are_lines_of_configuration() {
         check(&[], &[]);
-        check(&["--port", "7000", "--save", "3600", "1"], &[r#"port "7000""#, r#"save "3600" "1""#]);
+        check(
+            &["--port", "7000", "--save", "3600", "1"],
+            &[r#"port "7000""#, r#"save "3600" "1""#],
+        );
         check(&["--port 7000", "--hz 20"], &["port 7000", "hz 20"]);
-        check(&["--save 5 6", "7", "8", "--hz", "20"], &[r#"save 5 6 "7" "8""#, r#"hz "20""#]);
+        check(
+            &["--save 5 6", "7", "8", "--hz", "20"],
+            &[r#"save 5 6 "7" "8""#, r#"hz "20""#],
+        );
         check(&["--requirepass", "a b\"c"], &[r#"requirepass "a b\"c""#]);
     }
 
     #[test]
     fn the_first_value_may_begin_with_dashes() {
-        check(&["--requirepass", "--foo", "--hz", "1"], &[r#"requirepass "--foo""#, r#"hz "1""#]);
-        check(&["--maxmemory", "--hz", "10"], &[r#"maxmemory "--hz" "10""#]);
+        check(
+            &["--requirepass", "--foo", "--hz", "1"],
+            &[r#"requirepass "--foo""#, r#"hz "1""#],
+        );
+        check(
+            &["--maxmemory", "--hz", "10"],
+            &[r#"maxmemory "--hz" "10""#],
+        );
         check(&["--hz"], &["hz"]);
         check(&["--hz", "-5"], &[r#"hz "-5""#]);
     }
@@ -177,14 +206,22 @@ mod tests {
         check(&["--save", "--hz", "30"], &[r#"save """#, r#"hz "30""#]);
         check(&["--hz", "30", "--save"], &[r#"hz "30""#, r#"save """#]);
         check(&["--save", "", "--hz", "30"], &[r#"save """#, r#"hz "30""#]);
-        check(&["--save", "--save", "5", "6"], &[r#"save """#, r#"save "5" "6""#]);
+        check(
+            &["--save", "--save", "5", "6"],
+            &[r#"save """#, r#"save "5" "6""#],
+        );
     }
 
     #[test]
     fn a_file_comes_first_and_a_dash_first_or_last() {
         assert_eq!(served(&["a.conf"]).file, Some("a.conf".into()));
         assert_eq!(served(&["--port", "1"]).file, None);
-        for arguments in [&["-"][..], &["a.conf", "-"], &["a.conf", "-", "--hz", "1"], &["a.conf", "--hz", "1", "-"]] {
+        for arguments in [
+            &["-"][..],
+            &["a.conf", "-"],
+            &["a.conf", "-", "--hz", "1"],
+            &["a.conf", "--hz", "1", "-"],
+        ] {
             assert!(served(arguments).standard_input, "{arguments:?}");
         }
         let middle = served(&["--hz", "1", "-", "--port", "2"]);
@@ -195,7 +232,11 @@ mod tests {
 
     #[test]
     fn version_and_help_are_printed_and_foreign_modes_refused() {
-        for (argument, part) in [("-v", "Sluice server v="), ("--version", "compatible"), ("--help", "Usage:")] {
+        for (argument, part) in [
+            ("-v", "Sluice server v="),
+            ("--version", "compatible"),
+            ("--help", "Usage:"),
+        ] {
             let Ok(Invocation::Print(text)) = parse([OsString::from(argument)]) else {
                 panic!("{argument} prints");
             };

@@ -9,8 +9,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::values::{
-    BindAddress, ClientClass, KeyspaceEvents, MasterAddress, MemoryShare, OutputBufferLimit, Reason, SavePoint,
-    Setting, ShutdownOptions, parse_percentiles, parse_scores, percentile_word,
+    BindAddress, ClientClass, KeyspaceEvents, MasterAddress, MemoryShare, OutputBufferLimit,
+    Reason, SavePoint, Setting, ShutdownOptions, parse_percentiles, parse_scores, percentile_word,
 };
 use super::words;
 
@@ -19,17 +19,33 @@ pub enum Kind {
     /// `yes` or `no`, in any case.
     Bool,
     /// Only this one word: what would have to be built for any other is missing, as the reason says.
-    Only { word: &'static str, reason: &'static str },
+    Only {
+        word: &'static str,
+        reason: &'static str,
+    },
     /// An integer in `min..=max`. Values outside `kept_min..=kept_max` are moved to the nearer end.
-    Int { min: i64, max: i64, kept_min: i64, kept_max: i64 },
+    Int {
+        min: i64,
+        max: i64,
+        kept_min: i64,
+        kept_max: i64,
+    },
     /// Seconds: a plain number, or a duration as people write it (`90s`, `15min`, `2h 30min`).
-    Seconds { max: i64 },
+    Seconds {
+        max: i64,
+    },
     /// Bytes, with an optional unit: `1k` is 1000 bytes and `1kb` is 1024, and so on. Below `kept_min` it is `kept_min`.
-    Memory { min: u64, max: u64, kept_min: u64 },
+    Memory {
+        min: u64,
+        max: u64,
+        kept_min: u64,
+    },
     /// Bytes, or a share of `maxmemory`.
     MemoryShare,
     /// Permission bits.
-    Octal { max: u32 },
+    Octal {
+        max: u32,
+    },
     /// One of these words, in any case.
     Words(&'static [&'static str]),
     /// Any UTF-8 text that the check lets pass.
@@ -50,12 +66,21 @@ pub enum Kind {
 
 /// An integer in `min..=max`.
 pub const fn int(min: i64, max: i64) -> Kind {
-    Kind::Int { min, max, kept_min: min, kept_max: max }
+    Kind::Int {
+        min,
+        max,
+        kept_min: min,
+        kept_max: max,
+    }
 }
 
 /// Bytes in `min..=max`.
 pub const fn memory(min: u64, max: u64) -> Kind {
-    Kind::Memory { min, max, kept_min: min }
+    Kind::Memory {
+        min,
+        max,
+        kept_min: min,
+    }
 }
 
 /// Any UTF-8 text.
@@ -105,11 +130,18 @@ impl Kind {
             let here = std::env::current_dir().unwrap_or_else(|_| "/".into());
             return Setting::Text(here.into_os_string().into_encoded_bytes());
         }
-        let words = words::split(text.as_bytes()).expect("the defaults of the table have balanced quotes");
+        let words =
+            words::split(text.as_bytes()).expect("the defaults of the table have balanced quotes");
         let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
-        let none = OutputBufferLimit { hard_bytes: 0, soft_bytes: 0, soft_seconds: 0 };
+        let none = OutputBufferLimit {
+            hard_bytes: 0,
+            soft_bytes: 0,
+            soft_seconds: 0,
+        };
         self.parse(&words, &Setting::OutputBufferLimits([none; 3]))
-            .unwrap_or_else(|reason| panic!("the default {text:?} of the table is refused: {reason}"))
+            .unwrap_or_else(|reason| {
+                panic!("the default {text:?} of the table is refused: {reason}")
+            })
     }
 
     fn parse_word(&self, word: &[u8]) -> Result<Setting, Reason> {
@@ -117,20 +149,31 @@ impl Kind {
             Kind::Bool if word.eq_ignore_ascii_case(b"yes") => Ok(Setting::Bool(true)),
             Kind::Bool if word.eq_ignore_ascii_case(b"no") => Ok(Setting::Bool(false)),
             Kind::Bool => Err("argument must be 'yes' or 'no'".into()),
-            Kind::Only { word: only, .. } if word.eq_ignore_ascii_case(only.as_bytes()) => Ok(Setting::Word(only)),
+            Kind::Only { word: only, .. } if word.eq_ignore_ascii_case(only.as_bytes()) => {
+                Ok(Setting::Word(only))
+            }
             Kind::Only { word, reason } => Err(format!("argument must be '{word}': {reason}")),
-            Kind::Int { min, max, kept_min, kept_max } => {
-                let number = strict_int(word).ok_or("argument couldn't be parsed into an integer")?;
+            Kind::Int {
+                min,
+                max,
+                kept_min,
+                kept_max,
+            } => {
+                let number =
+                    strict_int(word).ok_or("argument couldn't be parsed into an integer")?;
                 let number = in_range(number, *min, *max)?;
                 Ok(Setting::Number(number.clamp(*kept_min, *kept_max).into()))
             }
             Kind::Seconds { max } => {
-                let seconds = seconds(word).ok_or("argument must be a number of seconds or a duration")?;
+                let seconds =
+                    seconds(word).ok_or("argument must be a number of seconds or a duration")?;
                 Ok(Setting::Number(in_range(seconds, 0, *max)?.into()))
             }
             Kind::Memory { min, max, kept_min } => {
                 let bytes = memory_bytes(word).ok_or("argument must be a memory value")?;
-                Ok(Setting::Number(in_range(bytes, *min, *max)?.max(*kept_min).into()))
+                Ok(Setting::Number(
+                    in_range(bytes, *min, *max)?.max(*kept_min).into(),
+                ))
             }
             Kind::Octal { max } => {
                 let bits = octal(word).ok_or("argument couldn't be parsed as an octal number")?;
@@ -140,8 +183,15 @@ impl Kind {
                 Ok(Setting::Number(bits.into()))
             }
             Kind::Words(known) => {
-                let found = known.iter().find(|known| word.eq_ignore_ascii_case(known.as_bytes()));
-                let unknown = || format!("argument(s) must be one of the following: {}", known.join(", "));
+                let found = known
+                    .iter()
+                    .find(|known| word.eq_ignore_ascii_case(known.as_bytes()));
+                let unknown = || {
+                    format!(
+                        "argument(s) must be one of the following: {}",
+                        known.join(", ")
+                    )
+                };
                 found.map(|word| Setting::Word(word)).ok_or_else(unknown)
             }
             Kind::Text(check) => {
@@ -171,13 +221,22 @@ impl Kind {
             Setting::Bind(addresses) => join(addresses.iter().map(BindAddress::word)),
             Setting::OutputBufferLimits(limits) => join(ClientClass::ALL.map(|class| {
                 let limit = limits[class as usize];
-                let OutputBufferLimit { hard_bytes, soft_bytes, soft_seconds } = limit;
-                format!("{} {hard_bytes} {soft_bytes} {soft_seconds}", class.word_in_get())
+                let OutputBufferLimit {
+                    hard_bytes,
+                    soft_bytes,
+                    soft_seconds,
+                } = limit;
+                format!(
+                    "{} {hard_bytes} {soft_bytes} {soft_seconds}",
+                    class.word_in_get()
+                )
             })),
             Setting::Master(None) => String::new(),
             Setting::Master(Some(master)) => format!("{} {}", master.host, master.port),
             Setting::Events(events) => events.letters(),
-            Setting::Percentiles(percentiles) => join(percentiles.iter().map(|&number| percentile_word(number))),
+            Setting::Percentiles(percentiles) => {
+                join(percentiles.iter().map(|&number| percentile_word(number)))
+            }
             Setting::Scores(scores) => join(scores),
             Setting::Shutdown(options) => options.words().join(" "),
         };
@@ -188,15 +247,21 @@ impl Kind {
     pub fn lines(&self, setting: &Setting) -> Vec<Vec<u8>> {
         let number_of_bytes = matches!(self, Kind::Memory { .. });
         match setting {
-            Setting::Number(bytes) if number_of_bytes => vec![memory_word(*bytes as u64).into_bytes()],
-            Setting::MemoryShare(MemoryShare::Bytes(bytes)) => vec![memory_word(*bytes).into_bytes()],
-            Setting::SavePoints(points) if !points.is_empty() => {
-                SavePoint::words(points).into_iter().map(String::into_bytes).collect()
+            Setting::Number(bytes) if number_of_bytes => {
+                vec![memory_word(*bytes as u64).into_bytes()]
             }
+            Setting::MemoryShare(MemoryShare::Bytes(bytes)) => {
+                vec![memory_word(*bytes).into_bytes()]
+            }
+            Setting::SavePoints(points) if !points.is_empty() => SavePoint::words(points)
+                .into_iter()
+                .map(String::into_bytes)
+                .collect(),
             Setting::OutputBufferLimits(limits) => {
                 let line = |class: &ClientClass| {
                     let limit = limits[*class as usize];
-                    let (hard, soft) = (memory_word(limit.hard_bytes), memory_word(limit.soft_bytes));
+                    let (hard, soft) =
+                        (memory_word(limit.hard_bytes), memory_word(limit.soft_bytes));
                     format!("{} {hard} {soft} {}", class.word(), limit.soft_seconds).into_bytes()
                 };
                 ClientClass::ALL.iter().map(line).collect()
@@ -208,13 +273,18 @@ impl Kind {
                 vec![line]
             }
             Setting::Bind(addresses) if !addresses.is_empty() => {
-                let quoted = |address: &BindAddress| words::quoted_if_needed(address.word().as_bytes());
+                let quoted =
+                    |address: &BindAddress| words::quoted_if_needed(address.word().as_bytes());
                 vec![addresses.iter().map(quoted).collect::<Vec<_>>().join(&b' ')]
             }
             _ => {
                 let text = self.print(setting);
                 let several_words = self.takes_words() && !text.is_empty();
-                vec![if several_words { text } else { words::quoted_if_needed(&text) }]
+                vec![if several_words {
+                    text
+                } else {
+                    words::quoted_if_needed(&text)
+                }]
             }
         }
     }
@@ -259,7 +329,10 @@ fn seconds(word: &[u8]) -> Option<i64> {
         return Some(number);
     }
     let duration = humantime::parse_duration(std::str::from_utf8(word).ok()?).ok()?;
-    (duration.subsec_nanos() == 0).then_some(duration.as_secs())?.try_into().ok()
+    (duration.subsec_nanos() == 0)
+        .then_some(duration.as_secs())?
+        .try_into()
+        .ok()
 }
 
 fn octal(word: &[u8]) -> Option<u32> {
@@ -280,18 +353,26 @@ fn directory(word: &[u8]) -> Result<Setting, Reason> {
 /// What the system says of an error, without the number that the standard library puts behind it.
 pub(super) fn system_text(error: &std::io::Error) -> String {
     let text = error.to_string();
-    text.split(" (os error").next().map_or_else(String::new, str::to_owned)
+    text.split(" (os error")
+        .next()
+        .map_or_else(String::new, str::to_owned)
 }
 
 fn in_range<N: PartialOrd + Display>(number: N, min: N, max: N) -> Result<N, Reason> {
     if number < min || number > max {
-        return Err(format!("argument must be between {min} and {max} inclusive"));
+        return Err(format!(
+            "argument must be between {min} and {max} inclusive"
+        ));
     }
     Ok(number)
 }
 
 fn join<W: ToString>(words: impl IntoIterator<Item = W>) -> String {
-    words.into_iter().map(|word| word.to_string()).collect::<Vec<_>>().join(" ")
+    words
+        .into_iter()
+        .map(|word| word.to_string())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 #[cfg(test)]
@@ -322,7 +403,17 @@ mod tests {
         ] {
             assert_eq!(memory_bytes(word.as_bytes()), Some(bytes), "{word}");
         }
-        for word in ["", "kb", "-1", "1.5gb", "1 gb", "1gbb", "18446744073709551616", "20000000000gb", "+1"] {
+        for word in [
+            "",
+            "kb",
+            "-1",
+            "1.5gb",
+            "1 gb",
+            "1gbb",
+            "18446744073709551616",
+            "20000000000gb",
+            "+1",
+        ] {
             assert_eq!(memory_bytes(word.as_bytes()), None, "{word}");
         }
     }
@@ -361,8 +452,14 @@ mod tests {
         let here = std::env::current_dir().unwrap().canonicalize().unwrap();
         let expected = Setting::Text(here.into_os_string().into_encoded_bytes());
         assert_eq!(parse(&Kind::Directory, "."), Ok(expected));
-        assert_eq!(parse(&Kind::Directory, "/no/such"), Err("No such file or directory".into()));
-        assert_eq!(parse(&Kind::Directory, "/dev/null"), Err("Not a directory".into()));
+        assert_eq!(
+            parse(&Kind::Directory, "/no/such"),
+            Err("No such file or directory".into())
+        );
+        assert_eq!(
+            parse(&Kind::Directory, "/dev/null"),
+            Err("Not a directory".into())
+        );
     }
 
     #[test]
@@ -381,12 +478,17 @@ mod tests {
             Kind::Percentiles,
             Kind::Scores,
         ];
-        let pieces = ["1", "-", "%", "g", "kb", "0", "yes", "KE", "A", ".", "now", "save", "\u{ff}", "5", "9", "s"];
+        let pieces = [
+            "1", "-", "%", "g", "kb", "0", "yes", "KE", "A", ".", "now", "save", "\u{ff}", "5",
+            "9", "s",
+        ];
         let mut random = Random::from_seed(13);
         for _ in 0..20_000 {
             let kind = &KINDS[random.below(KINDS.len() as u64) as usize];
             let mut word = || -> String {
-                (0..random.below(4)).map(|_| pieces[random.below(pieces.len() as u64) as usize]).collect()
+                (0..random.below(4))
+                    .map(|_| pieces[random.below(pieces.len() as u64) as usize])
+                    .collect()
             };
             let words = [word(), word(), word()];
             let count = random.below(4) as usize;

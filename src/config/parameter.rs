@@ -67,10 +67,14 @@ pub fn all() -> impl Iterator<Item = &'static Parameter> {
 /// The parameter of that name or alias, in any case, and the name as the table spells it.
 pub fn find(name: &[u8]) -> Option<(&'static Parameter, &'static str)> {
     static BY_NAME: LazyLock<HashMap<&'static str, &'static Parameter>> = LazyLock::new(|| {
-        all().flat_map(|parameter| parameter.names().map(move |name| (name, parameter))).collect()
+        all()
+            .flat_map(|parameter| parameter.names().map(move |name| (name, parameter)))
+            .collect()
     });
     let name = std::str::from_utf8(name).ok()?.to_ascii_lowercase();
-    BY_NAME.get_key_value(name.as_str()).map(|(name, parameter)| (*parameter, *name))
+    BY_NAME
+        .get_key_value(name.as_str())
+        .map(|(name, parameter)| (*parameter, *name))
 }
 
 /// Writes `repl_timeout` as `repl-timeout`, at compile time.

@@ -9,8 +9,9 @@ use std::path::PathBuf;
 use super::kinds::{Kind, TEXT, int, memory};
 use super::parameter::table_of_fields;
 use super::values::{
-    AppendFsync, BindAddress, DisklessLoad, KeyspaceEvents, ListpackSize, LogLevel, MasterAddress, MaxmemoryPolicy,
-    MemoryShare, OutputBufferLimit, Permission, PubsubDefault, SavePoint, ShutdownOptions,
+    AppendFsync, BindAddress, DisklessLoad, KeyspaceEvents, ListpackSize, LogLevel, MasterAddress,
+    MaxmemoryPolicy, MemoryShare, OutputBufferLimit, Permission, PubsubDefault, SavePoint,
+    ShutdownOptions,
 };
 
 const I32_MAX: i64 = i32::MAX as i64;
@@ -267,7 +268,11 @@ table_of_fields! {
 }
 
 fn plain_name(name: &str, reason: &'static str) -> Result<(), &'static str> {
-    if name.contains('/') || matches!(name, "." | "..") { Err(reason) } else { Ok(()) }
+    if name.contains('/') || matches!(name, "." | "..") {
+        Err(reason)
+    } else {
+        Ok(())
+    }
 }
 
 fn append_file_name(name: &str) -> Result<(), &'static str> {

@@ -136,15 +136,29 @@ impl SavePoint {
         if words.len() % 2 != 0 || words.len() / 2 > SAVE_POINTS_MAX {
             return Err(invalid());
         }
-        let number = |word: &[u8], min| strict_int(word).filter(|&number| number >= min).map(|number| number as u64);
-        let point = |pair: &[&[u8]]| {
-            Some(SavePoint { seconds: number(pair[0], 1)?, changes: number(pair[1], 0)? })
+        let number = |word: &[u8], min| {
+            strict_int(word)
+                .filter(|&number| number >= min)
+                .map(|number| number as u64)
         };
-        words.chunks_exact(2).map(point).collect::<Option<_>>().ok_or_else(invalid)
+        let point = |pair: &[&[u8]]| {
+            Some(SavePoint {
+                seconds: number(pair[0], 1)?,
+                changes: number(pair[1], 0)?,
+            })
+        };
+        words
+            .chunks_exact(2)
+            .map(point)
+            .collect::<Option<_>>()
+            .ok_or_else(invalid)
     }
 
     pub fn words(points: &[SavePoint]) -> Vec<String> {
-        points.iter().map(|point| format!("{} {}", point.seconds, point.changes)).collect()
+        points
+            .iter()
+            .map(|point| format!("{} {}", point.seconds, point.changes))
+            .collect()
     }
 }
 
@@ -169,11 +183,17 @@ impl BindAddress {
             let text = std::str::from_utf8(word).ok()?;
             let bare = text.strip_prefix('-');
             let address = bare.unwrap_or(text);
-            (!address.is_empty())
-                .then(|| BindAddress { address: address.to_owned(), optional: bare.is_some() })
+            (!address.is_empty()).then(|| BindAddress {
+                address: address.to_owned(),
+                optional: bare.is_some(),
+            })
         };
         let failed = "Failed to bind to specified addresses.";
-        words.iter().map(address).collect::<Option<_>>().ok_or_else(|| failed.into())
+        words
+            .iter()
+            .map(address)
+            .collect::<Option<_>>()
+            .ok_or_else(|| failed.into())
     }
 
     pub fn word(&self) -> String {
@@ -190,7 +210,11 @@ pub enum ClientClass {
 }
 
 impl ClientClass {
-    pub const ALL: [ClientClass; 3] = [ClientClass::Normal, ClientClass::Replica, ClientClass::Pubsub];
+    pub const ALL: [ClientClass; 3] = [
+        ClientClass::Normal,
+        ClientClass::Replica,
+        ClientClass::Pubsub,
+    ];
 
     /// The word in CONFIG GET, where replicas keep their old name.
     pub fn word_in_get(self) -> &'static str {
@@ -225,7 +249,11 @@ impl OutputBufferLimit {
                 b"normal" => ClientClass::Normal,
                 b"slave" | b"replica" => ClientClass::Replica,
                 b"pubsub" => ClientClass::Pubsub,
-                _ => return Err("Invalid client class specified in buffer limit configuration.".into()),
+                _ => {
+                    return Err(
+                        "Invalid client class specified in buffer limit configuration.".into(),
+                    );
+                }
             };
             let limit = || {
                 Some(OutputBufferLimit {
@@ -234,7 +262,8 @@ impl OutputBufferLimit {
                     soft_seconds: strict_int(group[3])?.try_into().ok()?,
                 })
             };
-            let invalid = "Error in hard, soft or soft_seconds setting in buffer limit configuration.";
+            let invalid =
+                "Error in hard, soft or soft_seconds setting in buffer limit configuration.";
             limits[class as usize] = limit().ok_or(invalid)?;
         }
         Ok(limits)
@@ -257,9 +286,17 @@ impl MasterAddress {
         if host.eq_ignore_ascii_case(b"no") && port.eq_ignore_ascii_case(b"one") {
             return Ok(None);
         }
-        let port = strict_int(port).and_then(|port| port.try_into().ok()).ok_or("Invalid master port")?;
-        let host = std::str::from_utf8(host).ok().filter(|host| !host.is_empty()).ok_or("Invalid master host")?;
-        Ok(Some(MasterAddress { host: host.to_owned(), port }))
+        let port = strict_int(port)
+            .and_then(|port| port.try_into().ok())
+            .ok_or("Invalid master port")?;
+        let host = std::str::from_utf8(host)
+            .ok()
+            .filter(|host| !host.is_empty())
+            .ok_or("Invalid master host")?;
+        Ok(Some(MasterAddress {
+            host: host.to_owned(),
+            port,
+        }))
     }
 }
 
@@ -274,7 +311,9 @@ impl MemoryShare {
     pub fn parse(word: &[u8]) -> Result<MemoryShare, Reason> {
         let neither = || Reason::from("argument must be a memory or percent value");
         let Some(percent) = word.strip_suffix(b"%") else {
-            return memory_bytes(word).map(MemoryShare::Bytes).ok_or_else(neither);
+            return memory_bytes(word)
+                .map(MemoryShare::Bytes)
+                .ok_or_else(neither);
         };
         match strict_int(percent).ok_or_else(neither)? {
             0 => Ok(MemoryShare::Bytes(0)),
@@ -366,7 +405,11 @@ impl KeyspaceEvents {
             let hidden = whole && Self::ALL.contains(event);
             (self.contains(event) && !hidden).then_some(letter as char)
         };
-        whole.then_some('A').into_iter().chain(EVENT_LETTERS.iter().filter_map(letter)).collect()
+        whole
+            .then_some('A')
+            .into_iter()
+            .chain(EVENT_LETTERS.iter().filter_map(letter))
+            .collect()
     }
 }
 
@@ -385,7 +428,12 @@ impl ShutdownOptions {
     pub const WORDS: &'static [&'static str] = &["default", "save", "nosave", "now", "force"];
 
     pub fn parse(words: &[&[u8]]) -> Result<Self, Reason> {
-        let unknown = || format!("argument(s) must be one of the following: {}", Self::WORDS.join(", "));
+        let unknown = || {
+            format!(
+                "argument(s) must be one of the following: {}",
+                Self::WORDS.join(", ")
+            )
+        };
         if words.is_empty() {
             return Err(unknown());
         }
@@ -398,7 +446,9 @@ impl ShutdownOptions {
                 save @ (b"save" | b"nosave") => {
                     let save = save == b"save";
                     if options.save == Some(!save) {
-                        return Err("shutdown options SAVE and NOSAVE can't be used simultaneously".into());
+                        return Err(
+                            "shutdown options SAVE and NOSAVE can't be used simultaneously".into(),
+                        );
                     }
                     options.save = Some(save);
                 }
@@ -409,10 +459,22 @@ impl ShutdownOptions {
     }
 
     pub fn words(self) -> Vec<String> {
-        let given = [self.save == Some(true), self.save == Some(false), self.now, self.force];
-        let named = Self::WORDS[1..].iter().zip(given).filter_map(|(word, given)| given.then_some(*word));
+        let given = [
+            self.save == Some(true),
+            self.save == Some(false),
+            self.now,
+            self.force,
+        ];
+        let named = Self::WORDS[1..]
+            .iter()
+            .zip(given)
+            .filter_map(|(word, given)| given.then_some(*word));
         let words: Vec<String> = named.map(str::to_owned).collect();
-        if words.is_empty() { vec!["default".to_owned()] } else { words }
+        if words.is_empty() {
+            vec!["default".to_owned()]
+        } else {
+            words
+        }
     }
 }
 
@@ -422,12 +484,15 @@ pub fn parse_percentiles(words: &[&[u8]]) -> Result<Vec<f64>, Reason> {
         return Ok(Vec::new());
     }
     let percentile = |word: &&[u8]| {
-        let number = std::str::from_utf8(word).ok().and_then(|text| text.parse::<f64>().ok());
+        let number = std::str::from_utf8(word)
+            .ok()
+            .and_then(|text| text.parse::<f64>().ok());
         match number {
             Some(number) if (0.0..=100.0).contains(&number) => Ok(number),
-            Some(number) if !number.is_nan() => {
-                Err("latency-tracking-info-percentiles parameters should sit between [0.0,100.0]".into())
-            }
+            Some(number) if !number.is_nan() => Err(
+                "latency-tracking-info-percentiles parameters should sit between [0.0,100.0]"
+                    .into(),
+            ),
             _ => Err("Invalid latency-tracking-info-percentiles parameters".into()),
         }
     };
@@ -447,7 +512,10 @@ pub fn percentile_word(percentile: f64) -> String {
 pub fn parse_scores(words: &[&[u8]]) -> Result<[i32; 3], Reason> {
     let words: &[&[u8]; 3] = words.try_into().map_err(|_| "wrong number of arguments")?;
     let score = |word: &[u8]| strict_int(word).filter(|score| (-2000..=2000).contains(score));
-    let scores: Option<Vec<i32>> = words.iter().map(|word| score(word).map(|score| score as i32)).collect();
+    let scores: Option<Vec<i32>> = words
+        .iter()
+        .map(|word| score(word).map(|score| score as i32))
+        .collect();
     let invalid = "Invalid oom-score-adj-values, elements must be between -2000 and 2000.";
     let scores = scores.ok_or(invalid)?;
     Ok([scores[0], scores[1], scores[2]])

@@ -138,7 +138,10 @@ mod tests {
 
     #[test]
     fn escapes_differ_by_quote() {
-        check(r#""a\"b\n\t\r\a\b\x41\xfF\q\\""#, Some(&[b"a\"b\n\t\r\x07\x08A\xffq\\"]));
+        check(
+            r#""a\"b\n\t\r\a\b\x41\xfF\q\\""#,
+            Some(&[b"a\"b\n\t\r\x07\x08A\xffq\\"]),
+        );
         check(r#""\xg1""#, Some(&[b"xg1"]));
         check(r"'a\'b\n\x41'", Some(&[br"a'b\n\x41"]));
         check(r"a\nb", Some(&[br"a\nb"]));
@@ -146,7 +149,9 @@ mod tests {
 
     #[test]
     fn a_quote_has_to_close_before_white_space_or_the_end() {
-        for line in ["\"", "'", "a \"b", "a 'b", "\"a\"b", "'a'b", "\"a\\", "\"a\\\""] {
+        for line in [
+            "\"", "'", "a \"b", "a 'b", "\"a\"b", "'a'b", "\"a\\", "\"a\\\"",
+        ] {
             check(line, None);
         }
     }
@@ -155,7 +160,9 @@ mod tests {
     fn every_word_survives_quoting() {
         let mut random = Random::from_seed(11);
         for _ in 0..2000 {
-            let word: Vec<u8> = (0..random.below(12)).map(|_| random.below(256) as u8).collect();
+            let word: Vec<u8> = (0..random.below(12))
+                .map(|_| random.below(256) as u8)
+                .collect();
             assert_eq!(split(&quoted(&word)), Some(vec![word.clone()]));
             assert_eq!(split(&quoted_if_needed(&word)), Some(vec![word]));
         }
