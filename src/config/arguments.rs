@@ -140,9 +140,8 @@ Examples:
     .to_owned()
 }
 
-/// The same, from texts.
 impl<const COUNT: usize> From<[&str; COUNT]> for Arguments {
-    /// Options only: each text is a line of configuration.
+    /// Options alone: each text is a line of configuration.
     fn from(lines: [&str; COUNT]) -> Self {
         let options = lines.map(|line| OsString::from(line).into_vec()).to_vec();
         Arguments {

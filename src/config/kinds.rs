@@ -8,9 +8,10 @@ use std::fmt::Display;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use super::events::KeyspaceEvents;
 use super::values::{
-    BindAddress, ClientClass, KeyspaceEvents, MasterAddress, MemoryShare, OutputBufferLimit,
-    Reason, SavePoint, Setting, ShutdownOptions, parse_percentiles, parse_scores, percentile_word,
+    BindAddress, ClientClass, MasterAddress, MemoryShare, OutputBufferLimit, Reason, SavePoint,
+    Setting, ShutdownOptions, parse_percentiles, parse_scores, percentile_word,
 };
 use super::words;
 
@@ -317,7 +318,7 @@ pub fn memory_bytes(word: &[u8]) -> Option<u64> {
 /// Bytes in the largest unit that divides them.
 fn memory_word(bytes: u64) -> String {
     for (shift, unit) in [(30, "gb"), (20, "mb"), (10, "kb")] {
-        if bytes != 0 && bytes % (1 << shift) == 0 {
+        if bytes != 0 && bytes.is_multiple_of(1 << shift) {
             return format!("{}{unit}", bytes >> shift);
         }
     }

@@ -6,12 +6,12 @@
 
 use std::path::PathBuf;
 
+use super::events::KeyspaceEvents;
 use super::kinds::{Kind, TEXT, int, memory};
 use super::parameter::table_of_fields;
 use super::values::{
-    AppendFsync, BindAddress, DisklessLoad, KeyspaceEvents, ListpackSize, LogLevel, MasterAddress,
-    MaxmemoryPolicy, MemoryShare, OutputBufferLimit, Permission, PubsubDefault, SavePoint,
-    ShutdownOptions,
+    AppendFsync, BindAddress, DisklessLoad, ListpackSize, LogLevel, MasterAddress, MaxmemoryPolicy,
+    MemoryShare, OutputBufferLimit, Permission, PubsubDefault, SavePoint, ShutdownOptions,
 };
 
 const I32_MAX: i64 = i32::MAX as i64;

@@ -24,7 +24,8 @@ pub fn rewrite(old: &[u8], now: &Config, loaded: &Config, users: Option<&[String
     }
     if let Some(users) = users {
         let lines = users.iter().map(|user| user.clone().into_bytes()).collect();
-        file.replace(std::mem::take(&mut file.users), lines);
+        let places = std::mem::take(&mut file.users);
+        file.replace(places, lines);
     }
     file.into_text()
 }

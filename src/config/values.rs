@@ -7,6 +7,7 @@
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
+use super::events::KeyspaceEvents;
 use super::kinds::{memory_bytes, strict_int};
 
 /// Why a value is refused: the end of the sentence that a client or the operator reads.
@@ -133,7 +134,7 @@ impl SavePoint {
         if matches!(words, [] | [[]]) {
             return Ok(Vec::new());
         }
-        if words.len() % 2 != 0 || words.len() / 2 > SAVE_POINTS_MAX {
+        if !words.len().is_multiple_of(2) || words.len() / 2 > SAVE_POINTS_MAX {
             return Err(invalid());
         }
         let number = |word: &[u8], min| {
@@ -240,7 +241,7 @@ pub struct OutputBufferLimit {
 impl OutputBufferLimit {
     /// Groups of `class hard soft seconds`; a class that is not named keeps its limit in `current`.
     pub fn parse(words: &[&[u8]], current: &[Self; 3]) -> Result<[Self; 3], Reason> {
-        if words.len() % 4 != 0 {
+        if !words.len().is_multiple_of(4) {
             return Err("Wrong number of arguments in buffer limit configuration.".into());
         }
         let mut limits = *current;
@@ -352,64 +353,6 @@ impl ListpackSize {
             negative @ ..0 => ListpackLimit::Bytes(2048 << (-negative.max(-5))),
             entries => ListpackLimit::Entries(entries.max(1) as usize),
         }
-    }
-}
-
-/// Which keyspace events are published. The letters are those of `notify-keyspace-events`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct KeyspaceEvents(u16);
-
-impl KeyspaceEvents {
-    pub const GENERIC: Self = KeyspaceEvents(1 << 0);
-    pub const STRING: Self = KeyspaceEvents(1 << 1);
-    pub const LIST: Self = KeyspaceEvents(1 << 2);
-    pub const SET: Self = KeyspaceEvents(1 << 3);
-    pub const HASH: Self = KeyspaceEvents(1 << 4);
-    pub const SORTED_SET: Self = KeyspaceEvents(1 << 5);
-    pub const EXPIRED: Self = KeyspaceEvents(1 << 6);
-    pub const EVICTED: Self = KeyspaceEvents(1 << 7);
-    pub const STREAM: Self = KeyspaceEvents(1 << 8);
-    pub const MODULE: Self = KeyspaceEvents(1 << 9);
-    /// New keys; like misses, outside `A`.
-    pub const NEW_KEY: Self = KeyspaceEvents(1 << 10);
-    pub const KEY_MISS: Self = KeyspaceEvents(1 << 11);
-    /// Publish on `__keyspace@<db>__:<key>`.
-    pub const KEYSPACE_CHANNEL: Self = KeyspaceEvents(1 << 12);
-    /// Publish on `__keyevent@<db>__:<event>`.
-    pub const KEYEVENT_CHANNEL: Self = KeyspaceEvents(1 << 13);
-    /// The letter `A`.
-    pub const ALL: Self = KeyspaceEvents((1 << 10) - 1);
-
-    pub fn contains(self, events: Self) -> bool {
-        self.0 & events.0 == events.0
-    }
-
-    pub fn parse(text: &[u8]) -> Result<Self, Reason> {
-        let mut bits = 0;
-        for letter in text {
-            let known = EVENT_LETTERS.iter().find(|(known, _)| known == letter);
-            bits |= match (letter, known) {
-                (b'A', _) => Self::ALL.0,
-                (_, Some((_, event))) => event.0,
-                _ => return Err("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.".into()),
-            };
-        }
-        Ok(KeyspaceEvents(bits))
-    }
-
-    /// The letters in the order of Redis. With `A`, 7.0.15 forgets to print `n`; here it follows the `A`, so that what is
-    /// printed reads back as the same set.
-    pub fn letters(self) -> String {
-        let whole = self.contains(Self::ALL);
-        let letter = |&(letter, event): &(u8, Self)| {
-            let hidden = whole && Self::ALL.contains(event);
-            (self.contains(event) && !hidden).then_some(letter as char)
-        };
-        whole
-            .then_some('A')
-            .into_iter()
-            .chain(EVENT_LETTERS.iter().filter_map(letter))
-            .collect()
     }
 }
 
@@ -525,23 +468,6 @@ const SAVE_POINTS_MAX: usize = 256;
 const BIND_ADDRESSES_MAX: usize = 16;
 const PERCENTILES_MAX: usize = 64;
 
-const EVENT_LETTERS: [(u8, KeyspaceEvents); 14] = [
-    (b'g', KeyspaceEvents::GENERIC),
-    (b'$', KeyspaceEvents::STRING),
-    (b'l', KeyspaceEvents::LIST),
-    (b's', KeyspaceEvents::SET),
-    (b'h', KeyspaceEvents::HASH),
-    (b'z', KeyspaceEvents::SORTED_SET),
-    (b'x', KeyspaceEvents::EXPIRED),
-    (b'e', KeyspaceEvents::EVICTED),
-    (b't', KeyspaceEvents::STREAM),
-    (b'd', KeyspaceEvents::MODULE),
-    (b'n', KeyspaceEvents::NEW_KEY),
-    (b'K', KeyspaceEvents::KEYSPACE_CHANNEL),
-    (b'E', KeyspaceEvents::KEYEVENT_CHANNEL),
-    (b'm', KeyspaceEvents::KEY_MISS),
-];
-
 /// Types whose setting holds them as they are.
 macro_rules! held_as {
     ($($type:ty = $variant:ident),+ $(,)?) => {$(
@@ -627,30 +553,6 @@ impl Field for String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn events_print_what_they_were_given_in_the_order_of_redis() {
-        for (given, printed) in [
-            ("KEA", "AKE"),
-            ("gK", "gK"),
-            ("mK", "Km"),
-            ("nK", "nK"),
-            ("AEd", "AE"),
-            ("Am", "Am"),
-            ("g$lshzxetd", "A"),
-            ("g$lshzxet", "g$lshzxet"),
-            ("KEg$lshzxetdmn", "AnKEm"),
-            ("", ""),
-        ] {
-            let events = KeyspaceEvents::parse(given.as_bytes()).unwrap();
-            assert_eq!(events.letters(), printed);
-            assert_eq!(KeyspaceEvents::parse(printed.as_bytes()).unwrap(), events);
-        }
-        assert!(KeyspaceEvents::parse(b"K E").is_err());
-        let events = KeyspaceEvents::parse(b"Kx").unwrap();
-        assert!(events.contains(KeyspaceEvents::EXPIRED));
-        assert!(!events.contains(KeyspaceEvents::EVICTED));
-    }
 
     #[test]
     fn listpack_sizes_are_bytes_below_zero_and_entries_above() {
