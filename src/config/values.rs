@@ -8,7 +8,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
 use super::events::KeyspaceEvents;
-use super::kinds::{memory_bytes, strict_int};
+use crate::number::{parse_i64, parse_memory_size};
 
 /// Why a value is refused: the end of the sentence that a client or the operator reads.
 pub type Reason = String;
@@ -138,7 +138,7 @@ impl SavePoint {
             return Err(invalid());
         }
         let number = |word: &[u8], min| {
-            strict_int(word)
+            parse_i64(word)
                 .filter(|&number| number >= min)
                 .map(|number| number as u64)
         };
@@ -258,9 +258,9 @@ impl OutputBufferLimit {
             };
             let limit = || {
                 Some(OutputBufferLimit {
-                    hard_bytes: memory_bytes(group[1])?,
-                    soft_bytes: memory_bytes(group[2])?,
-                    soft_seconds: strict_int(group[3])?.try_into().ok()?,
+                    hard_bytes: parse_memory_size(group[1])?,
+                    soft_bytes: parse_memory_size(group[2])?,
+                    soft_seconds: parse_i64(group[3])?.try_into().ok()?,
                 })
             };
             let invalid =
@@ -287,7 +287,7 @@ impl MasterAddress {
         if host.eq_ignore_ascii_case(b"no") && port.eq_ignore_ascii_case(b"one") {
             return Ok(None);
         }
-        let port = strict_int(port)
+        let port = parse_i64(port)
             .and_then(|port| port.try_into().ok())
             .ok_or("Invalid master port")?;
         let host = std::str::from_utf8(host)
@@ -312,11 +312,11 @@ impl MemoryShare {
     pub fn parse(word: &[u8]) -> Result<MemoryShare, Reason> {
         let neither = || Reason::from("argument must be a memory or percent value");
         let Some(percent) = word.strip_suffix(b"%") else {
-            return memory_bytes(word)
+            return parse_memory_size(word)
                 .map(MemoryShare::Bytes)
                 .ok_or_else(neither);
         };
-        match strict_int(percent).ok_or_else(neither)? {
+        match parse_i64(percent).ok_or_else(neither)? {
             0 => Ok(MemoryShare::Bytes(0)),
             percent @ 1..=100 => Ok(MemoryShare::Percent(percent as u8)),
             101.. => Err("percentage argument must be less or equal to 100".into()),
@@ -454,7 +454,7 @@ pub fn percentile_word(percentile: f64) -> String {
 /// The three scores of `oom-score-adj-values`: master, replica, background child.
 pub fn parse_scores(words: &[&[u8]]) -> Result<[i32; 3], Reason> {
     let words: &[&[u8]; 3] = words.try_into().map_err(|_| "wrong number of arguments")?;
-    let score = |word: &[u8]| strict_int(word).filter(|score| (-2000..=2000).contains(score));
+    let score = |word: &[u8]| parse_i64(word).filter(|score| (-2000..=2000).contains(score));
     let scores: Option<Vec<i32>> = words
         .iter()
         .map(|word| score(word).map(|score| score as i32))
