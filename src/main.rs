@@ -3,7 +3,6 @@
 #[global_allocator]
 static ALLOCATOR: sluice::memory::CountingAllocator = sluice::memory::CountingAllocator;
 
-
 fn main() -> std::process::ExitCode {
     let mut config = sluice::config::Config::default();
     for pair in std::env::args().skip(1).collect::<Vec<_>>().chunks(2) {
