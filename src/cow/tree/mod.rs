@@ -25,11 +25,12 @@ use std::cmp::Ordering;
 use std::fmt;
 
 use join::Builder;
+use leaf::Leaf;
 use node::{Edit, Node, Sibling};
 use route::{After, At, Ordered, PastBack, Route, ToBack, ToFront};
 
 pub use range::{Range, RangeBack};
-pub use walk::{Batch, Walk};
+pub use walk::{Batch, Batches, Walk};
 
 /// What a tree holds.
 ///
@@ -103,7 +104,8 @@ impl<T: Item> CowTree<T> {
     }
 
     /// Changes the item that holds the element at `position`; `change` gets it and where in it that is. Its weight may change;
-    /// an item left with weight 0 is removed. Its key must stay between those of its neighbours. `None` past the end.
+    /// an item left with weight 0 is removed. Its key may grow, up to that of an element it stood for already. `None` past
+    /// the end.
     pub fn update_at<R>(
         &mut self,
         position: u64,
@@ -325,6 +327,11 @@ impl<T: Item> CowTree<T> {
         Walk::new(self.root)
     }
 
+    /// Consumes this tree: items in order as slices, nodes freed as the walk leaves them. Clones nothing.
+    pub fn into_batches(self) -> Batches<T> {
+        Batches::new(self.root)
+    }
+
     /// Bytes of the nodes, shared or not, without what items own elsewhere. Looks at every leaf.
     pub fn heap_bytes(&self) -> usize {
         self.root.as_ref().map_or(0, Node::heap_bytes)
@@ -351,7 +358,7 @@ impl<T: Item> CowTree<T> {
         self.weight += weight;
         self.items += 1;
         let Some(root) = &mut self.root else {
-            self.root = Some(Node::leaf(vec![item]));
+            self.root = Some(Node::Leaf(Leaf::of(item)));
             return;
         };
         if let Some(split) = root.insert(route, item) {
