@@ -356,6 +356,46 @@ fn a_list_of_three_levels_agrees_with_a_vector() {
 }
 
 #[test]
+fn a_queue_agrees_with_a_vector_where_nodes_begin_and_end() {
+    for items in [64, 65, 2048, 2049, 2112] {
+        for seed in 0..4 {
+            let mut queue = ByPosition::new(300 + seed, 1, 0);
+            let chunks = (0..items)
+                .map(|_| Chunk {
+                    weight: 1,
+                    ..queue.chunk()
+                })
+                .collect::<Vec<_>>();
+            queue.model = chunks.iter().map(|chunk| (chunk.id, 1)).collect();
+            queue.tree = chunks.into_iter().collect();
+            for step in 0..120 {
+                let chunk = Chunk {
+                    weight: 1,
+                    ..queue.chunk()
+                };
+                let removed = match (queue.random.below(5), seed % 2) {
+                    (0, 0) | (1..=2, _) if step < 80 => {
+                        queue.model.push((chunk.id, 1));
+                        queue.tree.push_back(chunk);
+                        continue;
+                    }
+                    (0, 1) if step < 80 => {
+                        queue.model.insert(0, (chunk.id, 1));
+                        queue.tree.push_front(chunk);
+                        continue;
+                    }
+                    (_, 0) => queue.tree.pop_back().zip(queue.model.pop()),
+                    (..) => queue.tree.pop_front().zip(Some(queue.model.remove(0))),
+                };
+                assert!(removed.is_some_and(|(item, (id, _))| item.id == id));
+                check(&queue.tree);
+            }
+            agrees(&queue.tree, &queue.model);
+        }
+    }
+}
+
+#[test]
 fn a_small_list_agrees_with_a_vector() {
     for seed in 0..20 {
         ByPosition::new(200 + seed, 300, 0).run(500, 12);

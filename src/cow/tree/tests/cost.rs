@@ -44,7 +44,7 @@ fn put(tree: &mut CowTree<Member>, score: u64) {
 
 #[test]
 fn a_tree_filled_in_order_has_full_nodes() {
-    let count = 10_000;
+    let count = 30_000;
     let (mut back, mut front) = (CowTree::new(), CowTree::new());
     let (mut up, mut down) = (CowTree::new(), CowTree::new());
     for score in 0..count {
