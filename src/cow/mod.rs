@@ -27,5 +27,5 @@ pub mod blob;
 mod leaf;
 mod node;
 pub mod table;
-pub mod walk;
 pub mod tree;
+pub mod walk;

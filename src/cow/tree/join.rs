@@ -9,7 +9,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::Item;
-use super::leaf::LEAF_MAX;
+use super::leaf::{LEAF_MAX, Leaf};
 use super::node::{INNER_MAX, Inner, Node, Sibling};
 use super::route::{At, Route};
 
@@ -129,7 +129,7 @@ impl<T: Item> Inner<T> {
 
 /// Builds a tree of full nodes from items in order: one open leaf, and per level the finished nodes that have no parent yet.
 pub(super) struct Builder<T: Item> {
-    leaf: Vec<T>,
+    leaf: Option<Leaf<T>>,
     weight: u64,
     items: u64,
     levels: Vec<Vec<Sibling<T>>>,
@@ -138,7 +138,7 @@ pub(super) struct Builder<T: Item> {
 impl<T: Item> Builder<T> {
     pub(super) fn new() -> Self {
         Builder {
-            leaf: Vec::new(),
+            leaf: None,
             weight: 0,
             items: 0,
             levels: Vec::new(),
@@ -150,39 +150,35 @@ impl<T: Item> Builder<T> {
         if weight == 0 {
             return;
         }
-        if self.leaf.len() == LEAF_MAX {
-            self.close_leaf(LEAF_MAX);
-        }
-        self.leaf.push(item);
         self.weight += weight;
         self.items += 1;
+        match &mut self.leaf {
+            Some(leaf) if leaf.items().len() < LEAF_MAX => leaf.insert(leaf.items().len(), item),
+            leaf => {
+                if let Some(full) = leaf.replace(Leaf::of(item)) {
+                    self.place(0, Sibling::of_leaf(full));
+                }
+            }
+        }
     }
 
     /// The root with the tree's weight and number of items.
     pub(super) fn finish(mut self) -> (Option<Node<T>>, u64, u64) {
         let (weight, items) = (self.weight, self.items);
-        if !self.leaf.is_empty() {
-            self.leaf.shrink_to_fit();
-            self.close_leaf(0);
+        if let Some(leaf) = self.leaf.take() {
+            self.place(0, Sibling::of_leaf(leaf));
         }
         let mut level = 0;
         while level < self.levels.len() {
             let is_top = level + 1 == self.levels.len();
             let mut open = mem::take(&mut self.levels[level]);
-            match open.len() {
-                0 => {}
-                1 if is_top => return (open.pop().map(|top| top.node), weight, items),
-                _ => self.close(level, open),
+            if is_top && open.len() == 1 {
+                return (open.pop().map(|top| top.node), weight, items);
             }
+            self.close(level, open);
             level += 1;
         }
         (None, 0, 0)
-    }
-
-    fn close_leaf(&mut self, next_room: usize) {
-        let items = mem::replace(&mut self.leaf, Vec::with_capacity(next_room));
-        let closed = Sibling::of_leaf(super::leaf::Leaf::of(items));
-        self.place(0, closed);
     }
 
     fn place(&mut self, level: usize, node: Sibling<T>) {

@@ -1,9 +1,12 @@
 //! A leaf: a shared run of items whose room grows and shrinks in small steps.
 //!
-//! Leaves are most of a tree's memory, so their capacity follows their length closely (see [`room_for`]): a leaf of random
-//! inserts wastes a few items, not half of itself, and a tree of one item is one small allocation.
+//! Leaves are most of a tree's memory, so their room follows their length closely (see [`room_for`]): a leaf of random
+//! inserts wastes a few items, not half of itself, and a tree of one item is one small leaf. An own counted allocation, with
+//! the items behind the count instead of behind one more pointer, was measured: it saves one byte per item of 16 bytes and no
+//! time that could be told from noise, so this is safe code.
 
 use std::sync::Arc;
+use std::vec;
 
 /// Items a leaf may hold; one more splits it.
 pub(super) const LEAF_MAX: usize = 64;
@@ -15,12 +18,16 @@ pub(super) const LEAF_MIN: usize = 16;
 pub(super) struct Leaf<T>(Arc<Vec<T>>);
 
 impl<T: Clone> Leaf<T> {
-    pub(super) fn of(items: Vec<T>) -> Self {
-        Leaf(Arc::new(items))
+    pub(super) fn of(item: T) -> Self {
+        Leaf(Arc::new(vec![item]))
     }
 
     pub(super) fn items(&self) -> &[T] {
         &self.0
+    }
+
+    pub(super) fn item_mut(&mut self, at: usize) -> &mut T {
+        &mut Arc::make_mut(&mut self.0)[at]
     }
 
     pub(super) fn insert(&mut self, at: usize, item: T) {
@@ -40,10 +47,6 @@ impl<T: Clone> Leaf<T> {
         item
     }
 
-    pub(super) fn item_mut(&mut self, at: usize) -> &mut T {
-        &mut Arc::make_mut(&mut self.0)[at]
-    }
-
     /// Keeps the items before `at` and returns the rest.
     pub(super) fn split_off(&mut self, at: usize) -> Self {
         let moved;
@@ -54,7 +57,7 @@ impl<T: Clone> Leaf<T> {
             moved = with_room(self.0[at..].iter().cloned());
             self.0 = Arc::new(with_room(self.0[..at].iter().cloned()));
         }
-        Leaf::of(moved)
+        Leaf(Arc::new(moved))
     }
 
     /// Takes over all items of `right`, which come after its own.
@@ -63,14 +66,14 @@ impl<T: Clone> Leaf<T> {
         let room = room_for(items.len() + right.0.len());
         items.reserve_exact(room - items.len());
         match Arc::try_unwrap(right.0) {
-            Ok(mut owned) => items.append(&mut owned),
+            Ok(mut own) => items.append(&mut own),
             Err(shared) => items.extend(shared.iter().cloned()),
         }
     }
 
-    /// The items themselves where no other tree holds this leaf, or else the leaf again.
-    pub(super) fn into_items(self) -> Result<Vec<T>, Self> {
-        Arc::try_unwrap(self.0).map_err(Leaf)
+    /// The items themselves: moved out where no other tree holds this leaf, else cloned.
+    pub(super) fn into_items(self) -> vec::IntoIter<T> {
+        Arc::unwrap_or_clone(self.0).into_iter()
     }
 
     pub(super) fn heap_bytes(&self) -> usize {

@@ -23,13 +23,15 @@ mod walk;
 
 use std::cmp::Ordering;
 use std::fmt;
+use std::mem;
 
 use join::Builder;
+use leaf::Leaf;
 use node::{Edit, Node, Sibling};
 use route::{After, At, Ordered, PastBack, Route, ToBack, ToFront};
 
 pub use range::{Range, RangeBack};
-pub use walk::{Batch, Walk};
+pub use walk::{Batch, Batches, Walk};
 
 /// What a tree holds.
 ///
@@ -103,7 +105,8 @@ impl<T: Item> CowTree<T> {
     }
 
     /// Changes the item that holds the element at `position`; `change` gets it and where in it that is. Its weight may change;
-    /// an item left with weight 0 is removed. Its key must stay between those of its neighbours. `None` past the end.
+    /// an item left with weight 0 is removed. Its key may grow, up to that of an element it stood for already. `None` past
+    /// the end.
     pub fn update_at<R>(
         &mut self,
         position: u64,
@@ -255,8 +258,8 @@ impl<T: Item> CowTree<T> {
         }
     }
 
-    /// Takes out the items that lie wholly in `from..to`, in O(log n), as a tree: to be looked at, walked, or dropped on another
-    /// thread. An item that reaches beyond an end of the range stays as it is.
+    /// Takes out the items that lie wholly in `from..to`, as a tree: to be looked at, walked, or dropped on another thread.
+    /// O(log n), and a glance at each leaf of the lighter part to count its items. An item that reaches beyond an end of the range stays as it is.
     pub fn remove_range(&mut self, from: u64, to: u64) -> CowTree<T> {
         let to = match self.at(to) {
             Some((_, offset)) => to - offset,
@@ -267,30 +270,21 @@ impl<T: Item> CowTree<T> {
             return CowTree::new();
         }
         let right = self.cut(to);
-        let middle = self.cut(from);
-        let (total, middle_weight) = (self.items, middle.weight);
-        self.items = 0;
-        self.append(right);
+        let mut removed = self.cut(from);
         // Cutting does not count items: the lighter part is counted, the other is the rest.
-        let counted = if middle_weight <= self.weight {
-            &middle
+        let total = mem::take(&mut self.items);
+        self.append(right);
+        if removed.weight <= self.weight {
+            removed.items = removed.count_items();
+            self.items = total - removed.items;
         } else {
-            &*self
-        };
-        let counted = counted.root.as_ref().map_or(0, Node::count_items);
-        let middle_items = if middle_weight <= self.weight {
-            counted
-        } else {
-            total - counted
-        };
-        self.items = total - middle_items;
-        CowTree {
-            items: middle_items,
-            ..middle
+            self.items = self.count_items();
+            removed.items = total - self.items;
         }
+        removed
     }
 
-    /// Keeps the items that begin before `position` and returns the rest, in O(log n + the items of the lighter part / 64).
+    /// Keeps the items that begin before `position` and returns the rest, at the cost of [`CowTree::remove_range`].
     pub fn split_off(&mut self, position: u64) -> CowTree<T> {
         let end = self.weight;
         self.remove_range(position, end)
@@ -325,9 +319,18 @@ impl<T: Item> CowTree<T> {
         Walk::new(self.root)
     }
 
+    /// Consumes this tree: items in order as slices, nodes freed as the walk leaves them. Clones nothing.
+    pub fn into_batches(self) -> Batches<T> {
+        Batches::new(self.root)
+    }
+
     /// Bytes of the nodes, shared or not, without what items own elsewhere. Looks at every leaf.
     pub fn heap_bytes(&self) -> usize {
         self.root.as_ref().map_or(0, Node::heap_bytes)
+    }
+
+    fn count_items(&self) -> u64 {
+        self.root.as_ref().map_or(0, Node::count_items)
     }
 
     fn follow(&self, route: &mut impl Route<T>) -> Option<&T> {
@@ -351,7 +354,7 @@ impl<T: Item> CowTree<T> {
         self.weight += weight;
         self.items += 1;
         let Some(root) = &mut self.root else {
-            self.root = Some(Node::leaf(vec![item]));
+            self.root = Some(Node::Leaf(Leaf::of(item)));
             return;
         };
         if let Some(split) = root.insert(route, item) {

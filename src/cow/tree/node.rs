@@ -1,12 +1,14 @@
 //! Nodes: leaves, and inner nodes with one separator, weight and child per branch.
 //!
-//! Everything that changes a node first makes it this tree's own, on the way down ([`Node::own`] and the methods of
-//! [`Leaf`]); a node of this tree alone is changed where it is.
+//! Everything that changes a node first makes it this tree's own, on the way down; a node of this tree alone is changed where
+//! it is.
 //!
 //! Invariants: all leaves are equally deep; no node is empty; `keys[i]` lies above every key of child `i` and not above any
-//! key of child `i + 1`; `weights[i]` is the sum of the weights below child `i`. A node next to one that had room is at
-//! least a quarter full, unless it grew at one of its ends: those are left nearly full or nearly empty, so that a tree
-//! filled in order has full nodes.
+//! key of child `i + 1`; `weights[i]` is the sum of the weights below child `i`.
+//!
+//! How full nodes are: a node that overflows at one of its ends lets go of a single entry, to a neighbour with room or else
+//! into a new node, so that what is filled in order, from either side, has full nodes; any other overflow splits in half. A
+//! removal that leaves a node less than a quarter full merges it with a neighbour or evens both out.
 
 use std::mem;
 use std::sync::Arc;
@@ -61,10 +63,6 @@ impl<R> Edit<R> {
 }
 
 impl<T: Item> Node<T> {
-    pub(super) fn leaf(items: Vec<T>) -> Self {
-        Node::Leaf(Leaf::of(items))
-    }
-
     /// A root over two subtrees of equal height.
     pub(super) fn pair(left: Node<T>, left_weight: u64, right: Sibling<T>) -> Self {
         Node::Inner(Arc::new(Inner {
@@ -144,8 +142,8 @@ impl<T: Item> Node<T> {
                     return None;
                 }
                 let right = match at {
-                    0 => mem::replace(leaf, Leaf::of(vec![item])),
-                    LEAF_MAX => Leaf::of(vec![item]),
+                    0 => mem::replace(leaf, Leaf::of(item)),
+                    LEAF_MAX => Leaf::of(item),
                     _ => {
                         let mut right = leaf.split_off(LEAF_MAX / 2);
                         match at.checked_sub(LEAF_MAX / 2) {
@@ -399,7 +397,7 @@ impl<T: Item> Clone for Inner<T> {
         Inner {
             height: self.height,
             keys: self.keys.clone(),
-            weights: self.weights.clone(),
+            weights: SmallVec::from_slice(&self.weights),
             children: self.children.clone(),
         }
     }
