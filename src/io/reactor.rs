@@ -19,8 +19,8 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
@@ -29,6 +29,7 @@ use async_io::Async;
 use rustix::buffer::spare_capacity;
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 
+use super::remote::{FromAfar, Remote, Shared};
 use super::slots::Slots;
 use super::stream::Source;
 use super::timers::{TimerKey, Timers};
@@ -54,13 +55,7 @@ impl Reactor {
         Ok(Reactor {
             local: Rc::new(Local {
                 epoll,
-                shared: Arc::new(Shared {
-                    bell,
-                    queue: Mutex::new(Vec::new()),
-                    queued: AtomicBool::new(false),
-                    asleep: AtomicBool::new(false),
-                    stopped: AtomicBool::new(false),
-                }),
+                shared: Arc::new(Shared::new(bell)),
                 tasks: RefCell::new(Slots::new()),
                 ready: RefCell::new(VecDeque::new()),
                 sources: RefCell::new(Slots::new()),
@@ -113,7 +108,7 @@ impl Reactor {
     /// # Errors
     /// Only where epoll itself fails, which no load can bring about.
     pub fn run_on_this_thread(self) -> io::Result<()> {
-        while !self.local.shared.stopped.load(Ordering::Acquire) {
+        while !self.local.shared.is_stopped() {
             self.turn(None)?;
         }
         Ok(())
@@ -126,7 +121,7 @@ impl Reactor {
     pub async fn run(self) -> io::Result<()> {
         let local = &self.local;
         let epoll = Async::new_nonblocking(rustix::io::fcntl_dupfd_cloexec(&local.epoll, 0)?)?;
-        while !local.shared.stopped.load(Ordering::Acquire) {
+        while !local.shared.is_stopped() {
             self.turn(Some(Duration::ZERO))?;
             if local.has_ready() || !local.shared.fall_asleep() {
                 async_std::task::yield_now().await;
@@ -182,35 +177,7 @@ impl Drop for Reactor {
             let Some(task) = task else { break };
             drop(task.future.take());
         }
-        self.local.shared.stopped.store(true, Ordering::Release);
-        self.local.shared.clear();
-    }
-}
-
-/// What other threads may hold of a reactor.
-#[derive(Clone)]
-pub struct Remote(Arc<Shared>);
-
-impl Remote {
-    /// Runs `make` on the reactor's thread and adds the task it returns, which need not be `Send`. A reactor that has
-    /// stopped drops `make` unused.
-    pub fn spawn<F, T>(&self, make: F)
-    where
-        F: FnOnce() -> T + Send + 'static,
-        T: Future<Output = ()> + 'static,
-    {
-        self.0
-            .push(FromAfar::Spawn(Box::new(|local| local.spawn(make()))));
-    }
-
-    /// Ends the loop after its present turn; its tasks are dropped where they stand.
-    pub fn stop(&self) {
-        self.0.stopped.store(true, Ordering::SeqCst);
-        self.0.ring();
-    }
-
-    pub fn is_stopped(&self) -> bool {
-        self.0.stopped.load(Ordering::Acquire)
+        self.local.shared.close();
     }
 }
 
@@ -337,7 +304,7 @@ struct Task {
 }
 
 impl Local {
-    fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + 'static) {
         let key = self.tasks.borrow_mut().insert_with(|key| {
             let handle = Arc::new(TaskHandle {
                 key,
@@ -507,75 +474,6 @@ impl Wake for TaskHandle {
     }
 }
 
-/// The part of a reactor that all threads see.
-struct Shared {
-    /// An eventfd in our epoll. Nobody reads it: each write is an edge.
-    bell: OwnedFd,
-    /// At most one wake per task; spawns as many as callers add.
-    queue: Mutex<Vec<FromAfar>>,
-    queued: AtomicBool,
-    asleep: AtomicBool,
-    stopped: AtomicBool,
-}
-
-enum FromAfar {
-    Wake(u64),
-    Spawn(Box<dyn FnOnce(&Local) + Send>),
-}
-
-impl Shared {
-    /// Either the sleeper sees `queued`, or we see `asleep`: both sides write first and read second, in one total order.
-    fn push(&self, item: FromAfar) {
-        {
-            let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-            if self.stopped.load(Ordering::Acquire) && matches!(item, FromAfar::Spawn(_)) {
-                return;
-            }
-            queue.push(item);
-            self.queued.store(true, Ordering::SeqCst);
-        }
-        self.ring();
-    }
-
-    fn ring(&self) {
-        if self.asleep.swap(false, Ordering::SeqCst) {
-            // Fails only when the counter is full, and then an edge is under way already.
-            let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
-        }
-    }
-
-    /// Announces that the next event has to come through epoll. `false`: something came just before, do not sleep.
-    fn fall_asleep(&self) -> bool {
-        self.asleep.store(true, Ordering::SeqCst);
-        if self.queued.load(Ordering::SeqCst) || self.stopped.load(Ordering::SeqCst) {
-            self.wake_up();
-            return false;
-        }
-        true
-    }
-
-    fn wake_up(&self) {
-        self.asleep.store(false, Ordering::SeqCst);
-    }
-
-    fn take(&self) -> Vec<FromAfar> {
-        if !self.queued.load(Ordering::SeqCst) {
-            return Vec::new();
-        }
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        self.queued.store(false, Ordering::SeqCst);
-        std::mem::take(&mut *queue)
-    }
-
-    /// Drops what nobody will run any more.
-    fn clear(&self) {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        let items = std::mem::take(&mut *queue);
-        drop(queue);
-        drop(items);
-    }
-}
-
 /// Makes the reactor the thread's current one for as long as it turns.
 struct Entered {
     outer: Option<Rc<Local>>,
@@ -651,75 +549,6 @@ mod tests {
 
     use super::*;
     use crate::clock::UnixMillis;
-
-    #[test]
-    fn a_task_is_woken_by_another_thread_while_the_reactor_sleeps() {
-        run_both_ways(|| async {
-            for _ in 0..100 {
-                let (give, take) = oneshot::channel();
-                let (asked, ask) = std::sync::mpsc::channel::<()>();
-                let thread = thread::spawn(move || {
-                    ask.recv().unwrap();
-                    give.send(7).unwrap();
-                });
-                asked.send(()).unwrap();
-                assert_eq!(take.await, Ok(7));
-                thread.join().unwrap();
-            }
-        });
-    }
-
-    #[test]
-    fn no_wake_from_many_threads_is_lost() {
-        run_both_ways(|| async {
-            let (counted, mut count) = futures::channel::mpsc::unbounded();
-            let threads: Vec<_> = (0..4)
-                .map(|_| {
-                    let counted = counted.clone();
-                    thread::spawn(move || {
-                        for _ in 0..5_000 {
-                            counted.unbounded_send(1).unwrap();
-                        }
-                    })
-                })
-                .collect();
-            drop(counted);
-            let mut sum = 0;
-            while let Some(one) = futures::StreamExt::next(&mut count).await {
-                sum += one;
-            }
-            assert_eq!(sum, 20_000);
-            threads
-                .into_iter()
-                .for_each(|thread| thread.join().unwrap());
-        });
-    }
-
-    #[test]
-    fn another_thread_adds_tasks_that_are_not_send() {
-        let (remote, thread) = Reactor::start_thread("reactor-test", Clock::system()).unwrap();
-        let (done, wait) = std::sync::mpsc::channel();
-        for number in 0..10 {
-            let done = done.clone();
-            remote.spawn(move || {
-                let local = Rc::new(number);
-                async move {
-                    yield_now().await;
-                    done.send(*local).unwrap();
-                }
-            });
-        }
-        let mut numbers: Vec<i32> = wait.iter().take(10).collect();
-        numbers.sort_unstable();
-        assert_eq!(numbers, (0..10).collect::<Vec<_>>());
-        remote.stop();
-        thread.join().unwrap().unwrap();
-        assert!(remote.is_stopped());
-        // Nobody runs it any more, and nobody keeps it.
-        let (kept, wait) = std::sync::mpsc::channel::<()>();
-        remote.spawn(move || async move { drop(kept) });
-        assert!(wait.recv().is_err());
-    }
 
     #[test]
     fn sleeps_end_in_order_and_never_early() {
