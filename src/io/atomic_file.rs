@@ -4,7 +4,7 @@
 //! its `AtomicFile`, except when the process dies. Everything here blocks: it runs on a thread that may.
 //!
 //! A file written at full speed and synced once at the end would leave gigabytes to one call, during which every other
-//! fsync of the disk waits. So write-out starts every [`WINDOW_BYTES`], and the writer waits for the window before: no more
+//! fsync of the disk waits. So write-out starts every `WINDOW_BYTES`, and the writer waits for the window before: no more
 //! than two are ever dirty.
 #![allow(
     unsafe_code,

@@ -7,17 +7,17 @@
 //!
 //! Invariants: tasks, sources and timers live and die on the reactor's thread and need not be `Send`; only [`Remote`] and
 //! wakers cross threads, through one queue and an eventfd that is written only while the reactor sleeps. A task is in the
-//! ready list at most once. A turn polls each ready task once and no more than [`TASKS_PER_TURN`], and a task gets at
-//! most [`READY_PER_POLL`] answers "ready" from its sockets before it has to let others run.
+//! ready list at most once. A turn polls each ready task once and no more than `TASKS_PER_TURN`, and a task gets at
+//! most `READY_PER_POLL` answers "ready" from its sockets before it has to let others run.
 //!
 //! Knows nothing of protocols or clients.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, RefCell, RefMut};
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,7 +32,7 @@ use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use super::remote::{FromAfar, Remote, Shared};
 use super::slots::Slots;
 use super::stream::Source;
-use super::timers::{TimerKey, Timers};
+use super::timers::Timers;
 use crate::clock::Clock;
 
 /// The loop of one thread. It does nothing until it is run.
@@ -171,11 +171,15 @@ impl Reactor {
 impl Drop for Reactor {
     fn drop(&mut self) {
         let _entered = Entered::new(&self.local);
-        // What a dying task spawns or wakes is dropped as well; each task is taken out before its destructors run.
+        // What a dying task spawns or wakes is dropped as well; the table is free while destructors run.
         loop {
-            let task = self.local.tasks.borrow_mut().pop();
-            let Some(task) = task else { break };
-            drop(task.future.take());
+            let tasks = self.local.tasks.borrow_mut().take_all();
+            if tasks.is_empty() {
+                break;
+            }
+            for task in tasks {
+                drop(task.future.take());
+            }
         }
         self.local.shared.close();
     }
@@ -210,28 +214,6 @@ pub fn with_read_buffer<R>(work: impl FnOnce(&mut [u8]) -> R) -> R {
     work(&mut buffer)
 }
 
-/// Waits until the reactor's monotonic clock has reached `deadline`. Late by up to a millisecond, never early.
-pub fn sleep_until(deadline: Duration) -> Sleep {
-    Sleep {
-        local: current(),
-        deadline,
-        key: None,
-    }
-}
-
-/// Runs `work` until it is done or `deadline` has passed; `None` where the deadline came first and `work` was dropped.
-pub async fn timeout_at<F: Future>(deadline: Duration, work: F) -> Option<F::Output> {
-    let mut work = pin!(work);
-    let mut sleep = sleep_until(deadline);
-    std::future::poll_fn(|context| {
-        if let Poll::Ready(output) = work.as_mut().poll(context) {
-            return Poll::Ready(Some(output));
-        }
-        Pin::new(&mut sleep).poll(context).map(|()| None)
-    })
-    .await
-}
-
 /// Lets every other ready task, and new events, come before the caller goes on.
 pub async fn yield_now() {
     let mut yielded = false;
@@ -244,42 +226,6 @@ pub async fn yield_now() {
         Poll::Pending
     })
     .await;
-}
-
-/// A wait for a moment; see [`sleep_until`].
-pub struct Sleep {
-    local: Rc<Local>,
-    deadline: Duration,
-    key: Option<TimerKey>,
-}
-
-impl Future for Sleep {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        if self.local.clock.monotonic() >= self.deadline {
-            return Poll::Ready(());
-        }
-        let mut timers = self.local.timers.borrow_mut();
-        let waiting = self.key.and_then(|key| timers.waker(key));
-        if let Some(waker) = waiting {
-            waker.clone_from(context.waker());
-            return Poll::Pending;
-        }
-        let key = timers.insert(self.deadline, context.waker().clone());
-        drop(timers);
-        self.key = Some(key);
-        Poll::Pending
-    }
-}
-
-impl Drop for Sleep {
-    fn drop(&mut self) {
-        if let Some(key) = self.key {
-            let waker = self.local.timers.borrow_mut().remove(key);
-            drop(waker);
-        }
-    }
 }
 
 /// A reactor's state, held by itself, by its sources and timers, and by the thread while it turns.
@@ -357,6 +303,15 @@ impl Local {
         }
         self.ready_left.set(left - 1);
         true
+    }
+
+    /// A timer's moment has come.
+    pub(super) fn is_past(&self, deadline: Duration) -> bool {
+        self.clock.monotonic() >= deadline
+    }
+
+    pub(super) fn timers(&self) -> RefMut<'_, Timers> {
+        self.timers.borrow_mut()
     }
 
     fn has_ready(&self) -> bool {
@@ -529,7 +484,7 @@ pub(super) fn run_both_ways<F: Future<Output = ()> + 'static>(test: impl Fn() ->
         let finished = Rc::clone(&done);
         reactor.spawn(async move {
             let deadline = now() + Duration::from_secs(10);
-            finished.set(timeout_at(deadline, test).await.is_some());
+            finished.set(super::timers::timeout_at(deadline, test).await.is_some());
             remote().stop();
         });
         if hosted {
@@ -545,48 +500,9 @@ pub(super) fn run_both_ways<F: Future<Output = ()> + 'static>(test: impl Fn() ->
 mod tests {
     use std::time::Instant;
 
-    use futures::channel::oneshot;
-
     use super::*;
     use crate::clock::UnixMillis;
-
-    #[test]
-    fn sleeps_end_in_order_and_never_early() {
-        run_both_ways(|| async {
-            let order = Rc::new(RefCell::new(Vec::new()));
-            let start = now();
-            let (done, all) = oneshot::channel::<()>();
-            let done = Rc::new(done);
-            for millis in [12u64, 4, 8] {
-                let (order, done) = (Rc::clone(&order), Rc::clone(&done));
-                spawn(async move {
-                    let deadline = start + Duration::from_millis(millis);
-                    sleep_until(deadline).await;
-                    assert!(now() >= deadline);
-                    order.borrow_mut().push(millis);
-                    drop(done);
-                });
-            }
-            drop(done);
-            let _ = all.await;
-            assert_eq!(*order.borrow(), [4, 8, 12]);
-        });
-    }
-
-    #[test]
-    fn a_timeout_drops_the_work_and_a_sleep_given_up_leaves_no_timer() {
-        run_both_ways(|| async {
-            let never = std::future::pending::<()>();
-            let soon = now() + Duration::from_millis(3);
-            assert_eq!(timeout_at(soon, never).await, None);
-            let before = current().timers.borrow().earliest();
-            let late = now() + Duration::from_secs(5);
-            assert_eq!(timeout_at(late, async { 5 }).await, Some(5));
-            let waits = timeout_at(late, yield_now());
-            assert_eq!(waits.await, Some(()));
-            assert_eq!(current().timers.borrow().earliest(), before);
-        });
-    }
+    use crate::io::timers::sleep_until;
 
     #[test]
     fn a_manual_clock_moves_the_timers() {

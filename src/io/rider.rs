@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, IoSlice};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -69,6 +70,36 @@ impl fmt::Display for DropReason {
             DropReason::Cancelled => write!(out, "cancelled"),
             DropReason::Abandoned(reason) => write!(out, "the snapshot failed: {reason}"),
         }
+    }
+}
+
+/// Ends a transfer, or one rider's part in it, from another thread; heard within a tenth of a second.
+#[derive(Clone, Default)]
+pub struct Brake(Arc<Mutex<Pulled>>);
+
+#[derive(Default)]
+struct Pulled {
+    all: bool,
+    riders: Vec<u64>,
+}
+
+impl Brake {
+    pub fn drop_rider(&self, id: u64) {
+        let mut pulled = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // A second call for the same rider adds nothing, so the list is no longer than the riders are many.
+        if !pulled.riders.contains(&id) {
+            pulled.riders.push(id);
+        }
+    }
+
+    pub fn cancel(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).all = true;
+    }
+
+    /// Whether all shall end, and who shall besides.
+    pub(super) fn take(&self) -> (bool, Vec<u64>) {
+        let mut pulled = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        (pulled.all, std::mem::take(&mut pulled.riders))
     }
 }
 

@@ -11,14 +11,13 @@
 //! Invariants: each rider gets prefix, all bytes, suffix, in order and nothing else; its fate is reported exactly once; the
 //! window holds at most `window_bytes` and one more piece whenever the walk is not inside a call.
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use smallvec::SmallVec;
 
-use super::rider::{DropReason, Fate, Passenger, Rider, Window};
+use super::rider::{Brake, DropReason, Fate, Passenger, Rider, Window};
 use super::sink::{Sink, SinkError};
 use crate::clock::Clock;
 
@@ -54,30 +53,6 @@ impl SocketSinkLimits {
             silence_max,
             hold_back_max: silence_max,
         }
-    }
-}
-
-/// Ends a transfer, or one rider's part in it, from another thread; heard within [`POLL_MAX`].
-#[derive(Clone, Default)]
-pub struct Brake(Arc<Mutex<Pulled>>);
-
-#[derive(Default)]
-struct Pulled {
-    all: bool,
-    riders: Vec<u64>,
-}
-
-impl Brake {
-    pub fn drop_rider(&self, id: u64) {
-        let mut pulled = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // A second call for the same rider adds nothing, so the list is no longer than the riders are many.
-        if !pulled.riders.contains(&id) {
-            pulled.riders.push(id);
-        }
-    }
-
-    pub fn cancel(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).all = true;
     }
 }
 
@@ -214,10 +189,7 @@ impl SocketSink {
     }
 
     fn obey_brake(&mut self) -> Result<(), SinkError> {
-        let (all, ids) = {
-            let mut pulled = self.brake.0.lock().unwrap_or_else(PoisonError::into_inner);
-            (pulled.all, std::mem::take(&mut pulled.riders))
-        };
+        let (all, ids) = self.brake.take();
         if all {
             return Err(SinkError::Cancelled);
         }

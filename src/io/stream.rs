@@ -297,8 +297,9 @@ mod tests {
 
     use super::*;
     use crate::io::listening::listen_tcp;
-    use crate::io::reactor::{now, run_both_ways, spawn, timeout_at, yield_now};
+    use crate::io::reactor::{now, run_both_ways, spawn, yield_now};
     use crate::io::socket::{SocketName, connect};
+    use crate::io::timers::timeout_at;
 
     fn stream_pair() -> (Stream, Stream) {
         let (one, other) = Socket::pair().unwrap();
