@@ -7,20 +7,20 @@
 //!
 //! Invariants: tasks, sources and timers live and die on the reactor's thread and need not be `Send`; only [`Remote`] and
 //! wakers cross threads, through one queue and an eventfd that is written only while the reactor sleeps. A task is in the
-//! ready list at most once. A turn polls each ready task once and no more than [`TASKS_PER_TURN`], and a task gets at
-//! most [`READY_PER_POLL`] answers "ready" from its sockets before it has to let others run.
+//! ready list at most once. A turn polls each ready task once and no more than `TASKS_PER_TURN`, and a task gets at
+//! most `READY_PER_POLL` answers "ready" from its sockets before it has to let others run.
 //!
 //! Knows nothing of protocols or clients.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, RefCell, RefMut};
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
@@ -29,9 +29,10 @@ use async_io::Async;
 use rustix::buffer::spare_capacity;
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 
+use super::remote::{FromAfar, Remote, Shared};
 use super::slots::Slots;
 use super::stream::Source;
-use super::timers::{TimerKey, Timers};
+use super::timers::Timers;
 use crate::clock::Clock;
 
 /// The loop of one thread. It does nothing until it is run.
@@ -54,13 +55,7 @@ impl Reactor {
         Ok(Reactor {
             local: Rc::new(Local {
                 epoll,
-                shared: Arc::new(Shared {
-                    bell,
-                    queue: Mutex::new(Vec::new()),
-                    queued: AtomicBool::new(false),
-                    asleep: AtomicBool::new(false),
-                    stopped: AtomicBool::new(false),
-                }),
+                shared: Arc::new(Shared::new(bell)),
                 tasks: RefCell::new(Slots::new()),
                 ready: RefCell::new(VecDeque::new()),
                 sources: RefCell::new(Slots::new()),
@@ -113,7 +108,7 @@ impl Reactor {
     /// # Errors
     /// Only where epoll itself fails, which no load can bring about.
     pub fn run_on_this_thread(self) -> io::Result<()> {
-        while !self.local.shared.stopped.load(Ordering::Acquire) {
+        while !self.local.shared.is_stopped() {
             self.turn(None)?;
         }
         Ok(())
@@ -126,7 +121,7 @@ impl Reactor {
     pub async fn run(self) -> io::Result<()> {
         let local = &self.local;
         let epoll = Async::new_nonblocking(rustix::io::fcntl_dupfd_cloexec(&local.epoll, 0)?)?;
-        while !local.shared.stopped.load(Ordering::Acquire) {
+        while !local.shared.is_stopped() {
             self.turn(Some(Duration::ZERO))?;
             if local.has_ready() || !local.shared.fall_asleep() {
                 async_std::task::yield_now().await;
@@ -176,41 +171,17 @@ impl Reactor {
 impl Drop for Reactor {
     fn drop(&mut self) {
         let _entered = Entered::new(&self.local);
-        // What a dying task spawns or wakes is dropped as well; each task is taken out before its destructors run.
+        // What a dying task spawns or wakes is dropped as well; the table is free while destructors run.
         loop {
-            let task = self.local.tasks.borrow_mut().pop();
-            let Some(task) = task else { break };
-            drop(task.future.take());
+            let tasks = self.local.tasks.borrow_mut().take_all();
+            if tasks.is_empty() {
+                break;
+            }
+            for task in tasks {
+                drop(task.future.take());
+            }
         }
-        self.local.shared.stopped.store(true, Ordering::Release);
-        self.local.shared.clear();
-    }
-}
-
-/// What other threads may hold of a reactor.
-#[derive(Clone)]
-pub struct Remote(Arc<Shared>);
-
-impl Remote {
-    /// Runs `make` on the reactor's thread and adds the task it returns, which need not be `Send`. A reactor that has
-    /// stopped drops `make` unused.
-    pub fn spawn<F, T>(&self, make: F)
-    where
-        F: FnOnce() -> T + Send + 'static,
-        T: Future<Output = ()> + 'static,
-    {
-        self.0
-            .push(FromAfar::Spawn(Box::new(|local| local.spawn(make()))));
-    }
-
-    /// Ends the loop after its present turn; its tasks are dropped where they stand.
-    pub fn stop(&self) {
-        self.0.stopped.store(true, Ordering::SeqCst);
-        self.0.ring();
-    }
-
-    pub fn is_stopped(&self) -> bool {
-        self.0.stopped.load(Ordering::Acquire)
+        self.local.shared.close();
     }
 }
 
@@ -243,28 +214,6 @@ pub fn with_read_buffer<R>(work: impl FnOnce(&mut [u8]) -> R) -> R {
     work(&mut buffer)
 }
 
-/// Waits until the reactor's monotonic clock has reached `deadline`. Late by up to a millisecond, never early.
-pub fn sleep_until(deadline: Duration) -> Sleep {
-    Sleep {
-        local: current(),
-        deadline,
-        key: None,
-    }
-}
-
-/// Runs `work` until it is done or `deadline` has passed; `None` where the deadline came first and `work` was dropped.
-pub async fn timeout_at<F: Future>(deadline: Duration, work: F) -> Option<F::Output> {
-    let mut work = pin!(work);
-    let mut sleep = sleep_until(deadline);
-    std::future::poll_fn(|context| {
-        if let Poll::Ready(output) = work.as_mut().poll(context) {
-            return Poll::Ready(Some(output));
-        }
-        Pin::new(&mut sleep).poll(context).map(|()| None)
-    })
-    .await
-}
-
 /// Lets every other ready task, and new events, come before the caller goes on.
 pub async fn yield_now() {
     let mut yielded = false;
@@ -277,42 +226,6 @@ pub async fn yield_now() {
         Poll::Pending
     })
     .await;
-}
-
-/// A wait for a moment; see [`sleep_until`].
-pub struct Sleep {
-    local: Rc<Local>,
-    deadline: Duration,
-    key: Option<TimerKey>,
-}
-
-impl Future for Sleep {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        if self.local.clock.monotonic() >= self.deadline {
-            return Poll::Ready(());
-        }
-        let mut timers = self.local.timers.borrow_mut();
-        let waiting = self.key.and_then(|key| timers.waker(key));
-        if let Some(waker) = waiting {
-            waker.clone_from(context.waker());
-            return Poll::Pending;
-        }
-        let key = timers.insert(self.deadline, context.waker().clone());
-        drop(timers);
-        self.key = Some(key);
-        Poll::Pending
-    }
-}
-
-impl Drop for Sleep {
-    fn drop(&mut self) {
-        if let Some(key) = self.key {
-            let waker = self.local.timers.borrow_mut().remove(key);
-            drop(waker);
-        }
-    }
 }
 
 /// A reactor's state, held by itself, by its sources and timers, and by the thread while it turns.
@@ -337,7 +250,7 @@ struct Task {
 }
 
 impl Local {
-    fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + 'static) {
         let key = self.tasks.borrow_mut().insert_with(|key| {
             let handle = Arc::new(TaskHandle {
                 key,
@@ -390,6 +303,15 @@ impl Local {
         }
         self.ready_left.set(left - 1);
         true
+    }
+
+    /// A timer's moment has come.
+    pub(super) fn is_past(&self, deadline: Duration) -> bool {
+        self.clock.monotonic() >= deadline
+    }
+
+    pub(super) fn timers(&self) -> RefMut<'_, Timers> {
+        self.timers.borrow_mut()
     }
 
     fn has_ready(&self) -> bool {
@@ -507,75 +429,6 @@ impl Wake for TaskHandle {
     }
 }
 
-/// The part of a reactor that all threads see.
-struct Shared {
-    /// An eventfd in our epoll. Nobody reads it: each write is an edge.
-    bell: OwnedFd,
-    /// At most one wake per task; spawns as many as callers add.
-    queue: Mutex<Vec<FromAfar>>,
-    queued: AtomicBool,
-    asleep: AtomicBool,
-    stopped: AtomicBool,
-}
-
-enum FromAfar {
-    Wake(u64),
-    Spawn(Box<dyn FnOnce(&Local) + Send>),
-}
-
-impl Shared {
-    /// Either the sleeper sees `queued`, or we see `asleep`: both sides write first and read second, in one total order.
-    fn push(&self, item: FromAfar) {
-        {
-            let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-            if self.stopped.load(Ordering::Acquire) && matches!(item, FromAfar::Spawn(_)) {
-                return;
-            }
-            queue.push(item);
-            self.queued.store(true, Ordering::SeqCst);
-        }
-        self.ring();
-    }
-
-    fn ring(&self) {
-        if self.asleep.swap(false, Ordering::SeqCst) {
-            // Fails only when the counter is full, and then an edge is under way already.
-            let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
-        }
-    }
-
-    /// Announces that the next event has to come through epoll. `false`: something came just before, do not sleep.
-    fn fall_asleep(&self) -> bool {
-        self.asleep.store(true, Ordering::SeqCst);
-        if self.queued.load(Ordering::SeqCst) || self.stopped.load(Ordering::SeqCst) {
-            self.wake_up();
-            return false;
-        }
-        true
-    }
-
-    fn wake_up(&self) {
-        self.asleep.store(false, Ordering::SeqCst);
-    }
-
-    fn take(&self) -> Vec<FromAfar> {
-        if !self.queued.load(Ordering::SeqCst) {
-            return Vec::new();
-        }
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        self.queued.store(false, Ordering::SeqCst);
-        std::mem::take(&mut *queue)
-    }
-
-    /// Drops what nobody will run any more.
-    fn clear(&self) {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        let items = std::mem::take(&mut *queue);
-        drop(queue);
-        drop(items);
-    }
-}
-
 /// Makes the reactor the thread's current one for as long as it turns.
 struct Entered {
     outer: Option<Rc<Local>>,
@@ -631,7 +484,7 @@ pub(super) fn run_both_ways<F: Future<Output = ()> + 'static>(test: impl Fn() ->
         let finished = Rc::clone(&done);
         reactor.spawn(async move {
             let deadline = now() + Duration::from_secs(10);
-            finished.set(timeout_at(deadline, test).await.is_some());
+            finished.set(super::timers::timeout_at(deadline, test).await.is_some());
             remote().stop();
         });
         if hosted {
@@ -647,117 +500,9 @@ pub(super) fn run_both_ways<F: Future<Output = ()> + 'static>(test: impl Fn() ->
 mod tests {
     use std::time::Instant;
 
-    use futures::channel::oneshot;
-
     use super::*;
     use crate::clock::UnixMillis;
-
-    #[test]
-    fn a_task_is_woken_by_another_thread_while_the_reactor_sleeps() {
-        run_both_ways(|| async {
-            for _ in 0..100 {
-                let (give, take) = oneshot::channel();
-                let (asked, ask) = std::sync::mpsc::channel::<()>();
-                let thread = thread::spawn(move || {
-                    ask.recv().unwrap();
-                    give.send(7).unwrap();
-                });
-                asked.send(()).unwrap();
-                assert_eq!(take.await, Ok(7));
-                thread.join().unwrap();
-            }
-        });
-    }
-
-    #[test]
-    fn no_wake_from_many_threads_is_lost() {
-        run_both_ways(|| async {
-            let (counted, mut count) = futures::channel::mpsc::unbounded();
-            let threads: Vec<_> = (0..4)
-                .map(|_| {
-                    let counted = counted.clone();
-                    thread::spawn(move || {
-                        for _ in 0..5_000 {
-                            counted.unbounded_send(1).unwrap();
-                        }
-                    })
-                })
-                .collect();
-            drop(counted);
-            let mut sum = 0;
-            while let Some(one) = futures::StreamExt::next(&mut count).await {
-                sum += one;
-            }
-            assert_eq!(sum, 20_000);
-            threads
-                .into_iter()
-                .for_each(|thread| thread.join().unwrap());
-        });
-    }
-
-    #[test]
-    fn another_thread_adds_tasks_that_are_not_send() {
-        let (remote, thread) = Reactor::start_thread("reactor-test", Clock::system()).unwrap();
-        let (done, wait) = std::sync::mpsc::channel();
-        for number in 0..10 {
-            let done = done.clone();
-            remote.spawn(move || {
-                let local = Rc::new(number);
-                async move {
-                    yield_now().await;
-                    done.send(*local).unwrap();
-                }
-            });
-        }
-        let mut numbers: Vec<i32> = wait.iter().take(10).collect();
-        numbers.sort_unstable();
-        assert_eq!(numbers, (0..10).collect::<Vec<_>>());
-        remote.stop();
-        thread.join().unwrap().unwrap();
-        assert!(remote.is_stopped());
-        // Nobody runs it any more, and nobody keeps it.
-        let (kept, wait) = std::sync::mpsc::channel::<()>();
-        remote.spawn(move || async move { drop(kept) });
-        assert!(wait.recv().is_err());
-    }
-
-    #[test]
-    fn sleeps_end_in_order_and_never_early() {
-        run_both_ways(|| async {
-            let order = Rc::new(RefCell::new(Vec::new()));
-            let start = now();
-            let (done, all) = oneshot::channel::<()>();
-            let done = Rc::new(done);
-            for millis in [12u64, 4, 8] {
-                let (order, done) = (Rc::clone(&order), Rc::clone(&done));
-                spawn(async move {
-                    let deadline = start + Duration::from_millis(millis);
-                    sleep_until(deadline).await;
-                    assert!(now() >= deadline);
-                    order.borrow_mut().push(millis);
-                    drop(done);
-                });
-            }
-            drop(done);
-            let _ = all.await;
-            assert_eq!(*order.borrow(), [4, 8, 12]);
-        });
-    }
-
-    #[test]
-    fn a_timeout_drops_the_work_and_a_sleep_given_up_leaves_no_timer() {
-        run_both_ways(|| async {
-            let never = std::future::pending::<()>();
-            let soon = now() + Duration::from_millis(3);
-            assert_eq!(timeout_at(soon, never).await, None);
-            let before = current().timers.borrow().earliest();
-            let late = now() + Duration::from_secs(5);
-            assert_eq!(timeout_at(late, async { 5 }).await, Some(5));
-            let waits = timeout_at(late, yield_now());
-            assert_eq!(waits.await, Some(()));
-            assert_eq!(current().timers.borrow().earliest(), before);
-        });
-    }
+    use crate::io::timers::sleep_until;
 
     #[test]
     fn a_manual_clock_moves_the_timers() {

@@ -58,11 +58,14 @@ impl<T> Slots<T> {
         Some(value)
     }
 
-    /// Any one of the things left, removed.
-    pub fn pop(&mut self) -> Option<T> {
-        let index = self.slots.iter().position(|slot| slot.value.is_some())?;
-        let key = u64::from(self.slots[index].generation) << 32 | index as u64;
-        self.remove(key)
+    /// All things left; their keys find nothing any more.
+    pub fn take_all(&mut self) -> Vec<T> {
+        let mut taken = Vec::new();
+        for index in 0..self.slots.len() {
+            let key = u64::from(self.slots[index].generation) << 32 | index as u64;
+            taken.extend(self.remove(key));
+        }
+        taken
     }
 }
 
@@ -88,7 +91,8 @@ mod tests {
         assert_eq!(slots.get(old), None);
         assert_eq!(slots.remove(old), None);
         assert_eq!(slots.get(new), Some(&'b'));
-        assert_eq!(slots.pop(), Some('b'));
-        assert_eq!(slots.pop(), None);
+        assert_eq!(slots.take_all(), ['b']);
+        assert_eq!(slots.get(new), None);
+        assert!(slots.take_all().is_empty());
     }
 }

@@ -16,8 +16,9 @@ use std::task::{Context, Poll, Waker};
 
 use rustix::event::epoll::EventFlags;
 
+use super::listening::ListeningSocket;
 use super::reactor::{Local, current, with_read_buffer};
-use super::socket::{ListeningSocket, Socket};
+use super::socket::Socket;
 
 /// A connected socket, TCP or unix, registered with the reactor of its thread.
 pub struct Stream {
@@ -295,8 +296,10 @@ mod tests {
     use futures::future::join_all;
 
     use super::*;
-    use crate::io::reactor::{now, run_both_ways, spawn, timeout_at, yield_now};
-    use crate::io::socket::{SocketName, connect, listen_tcp};
+    use crate::io::listening::listen_tcp;
+    use crate::io::reactor::{now, run_both_ways, spawn, yield_now};
+    use crate::io::socket::{SocketName, connect};
+    use crate::io::timers::timeout_at;
 
     fn stream_pair() -> (Stream, Stream) {
         let (one, other) = Socket::pair().unwrap();

@@ -1,20 +1,88 @@
-//! Who wants to be woken when: the reactor's deadlines in order.
+//! Waiting for a moment, in a task of the reactor.
 //!
 //! A timer that is given up is taken out at once, so the table is never larger than the number of tasks that wait.
 
 use std::collections::BTreeMap;
-use std::task::Waker;
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
+
+use super::reactor::{Local, current};
+
+/// Waits until the clock of the reactor that polls the caller has reached `deadline`, a monotonic time as [`now`] gives it.
+/// Late by up to a millisecond, never early.
+///
+/// [`now`]: super::reactor::now
+///
+/// # Panics
+/// Outside a reactor's task.
+pub fn sleep_until(deadline: Duration) -> Sleep {
+    Sleep {
+        local: current(),
+        deadline,
+        key: None,
+    }
+}
+
+/// Runs `work` until it is done or `deadline` has passed; `None` where the deadline came first and `work` was dropped.
+pub async fn timeout_at<F: Future>(deadline: Duration, work: F) -> Option<F::Output> {
+    let mut work = pin!(work);
+    let mut sleep = sleep_until(deadline);
+    std::future::poll_fn(|context| {
+        if let Poll::Ready(output) = work.as_mut().poll(context) {
+            return Poll::Ready(Some(output));
+        }
+        Pin::new(&mut sleep).poll(context).map(|()| None)
+    })
+    .await
+}
+
+/// A wait for a moment; see [`sleep_until`].
+pub struct Sleep {
+    local: Rc<Local>,
+    deadline: Duration,
+    key: Option<TimerKey>,
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if self.local.is_past(self.deadline) {
+            return Poll::Ready(());
+        }
+        let mut timers = self.local.timers();
+        if let Some(waker) = self.key.and_then(|key| timers.waker(key)) {
+            waker.clone_from(context.waker());
+            return Poll::Pending;
+        }
+        let key = timers.insert(self.deadline, context.waker().clone());
+        drop(timers);
+        self.key = Some(key);
+        Poll::Pending
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        if let Some(key) = self.key {
+            let waker = self.local.timers().remove(key);
+            drop(waker);
+        }
+    }
+}
 
 /// Deadlines on the monotonic clock; equal ones fire in the order in which they came.
 #[derive(Default)]
-pub struct Timers {
+pub(super) struct Timers {
     waiting: BTreeMap<TimerKey, Waker>,
     issued: u64,
 }
 
 /// A deadline, and a number that makes it unique.
-pub type TimerKey = (Duration, u64);
+pub(super) type TimerKey = (Duration, u64);
 
 impl Timers {
     pub fn insert(&mut self, deadline: Duration, waker: Waker) -> TimerKey {
@@ -46,7 +114,12 @@ impl Timers {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
+    use futures::channel::oneshot;
+
     use super::*;
+    use crate::io::reactor::{now, run_both_ways, spawn, yield_now};
 
     #[test]
     fn timers_fire_in_order_and_not_before_they_are_due() {
@@ -63,5 +136,43 @@ mod tests {
         assert_eq!(timers.earliest(), Some(second * 3));
         assert!(timers.pop_due(second * 3).is_some());
         assert!(timers.pop_due(second * 3).is_none());
+    }
+
+    #[test]
+    fn sleeps_end_in_order_and_never_early() {
+        run_both_ways(|| async {
+            let order = Rc::new(RefCell::new(Vec::new()));
+            let start = now();
+            let (done, all) = oneshot::channel::<()>();
+            let done = Rc::new(done);
+            for millis in [12u64, 4, 8] {
+                let (order, done) = (Rc::clone(&order), Rc::clone(&done));
+                spawn(async move {
+                    let deadline = start + Duration::from_millis(millis);
+                    sleep_until(deadline).await;
+                    assert!(now() >= deadline);
+                    order.borrow_mut().push(millis);
+                    drop(done);
+                });
+            }
+            drop(done);
+            let _ = all.await;
+            assert_eq!(*order.borrow(), [4, 8, 12]);
+        });
+    }
+
+    #[test]
+    fn a_timeout_drops_the_work_and_a_sleep_given_up_leaves_no_timer() {
+        run_both_ways(|| async {
+            let never = std::future::pending::<()>();
+            let soon = now() + Duration::from_millis(3);
+            assert_eq!(timeout_at(soon, never).await, None);
+            let before = current().timers().earliest();
+            let late = now() + Duration::from_secs(5);
+            assert_eq!(timeout_at(late, async { 5 }).await, Some(5));
+            let waits = timeout_at(late, yield_now());
+            assert_eq!(waits.await, Some(()));
+            assert_eq!(current().timers().earliest(), before);
+        });
     }
 }

@@ -5,9 +5,11 @@
 
 use std::time::Duration;
 
-use crate::io::reactor::{self, Remote};
-use crate::io::socket::ListeningSocket;
+use crate::io::listening::ListeningSocket;
+use crate::io::reactor;
+use crate::io::remote::Remote;
 use crate::io::stream::Listener;
+use crate::io::timers::sleep_until;
 
 use super::engine_lock::EngineLock;
 use super::serve_client;
@@ -42,7 +44,7 @@ pub async fn accept(socket: ListeningSocket, lock: EngineLock, reactors: Vec<Rem
             }
             Err(error) => {
                 log::warn!("Error accepting a client connection: {error}");
-                reactor::sleep_until(reactor::now() + ERROR_PAUSE).await;
+                sleep_until(reactor::now() + ERROR_PAUSE).await;
             }
         }
     }

@@ -8,8 +8,8 @@ use async_std::channel;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::engine::Engine;
+use crate::io::listening;
 use crate::io::reactor::Reactor;
-use crate::io::socket;
 use crate::random::Random;
 
 use super::engine_lock::EngineLock;
@@ -44,7 +44,7 @@ fn start(config: Config) -> io::Result<ExitCode> {
         reactors.push(remote);
     }
     log::info!("Server initialized");
-    for socket in socket::listen_tcp(&addresses, port, backlog, None)? {
+    for socket in listening::listen_tcp(&addresses, port, backlog, None)? {
         let (lock, all) = (lock.clone(), reactors.clone());
         reactors[0].spawn(move || accept::accept(socket, lock, all));
     }
