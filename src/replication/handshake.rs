@@ -1,16 +1,18 @@
 //! The lines that both ends write and parse before the stream begins.
 //!
-//!     replica                                      master
-//!     PING                                     ->
-//!                                              <-  +PONG           (-NOAUTH, -NOPERM: alive too)
-//!     AUTH [user] password                     ->                  only with masterauth
-//!     REPLCONF listening-port <port>           ->
-//!     REPLCONF ip-address <ip>                 ->                  only if announced
-//!     REPLCONF capa eof capa psync2            ->
-//!     REPLCONF version <x.y.z>                 ->                  only if configured
-//!                                              <-  one line each; only AUTH's matters
-//!     PSYNC <id> <byte>, or ? -1               ->
-//!                                              <-  +CONTINUE [id]  or  +FULLRESYNC <id> <offset>  or  -...
+//! ```text
+//! replica                                      master
+//! PING                                     ->
+//!                                          <-  +PONG           (-NOAUTH, -NOPERM: alive too)
+//! AUTH [user] password                     ->                  only with masterauth
+//! REPLCONF listening-port <port>           ->
+//! REPLCONF ip-address <ip>                 ->                  only if announced
+//! REPLCONF capa eof capa psync2            ->
+//! REPLCONF version <x.y.z>                 ->                  only if configured
+//!                                          <-  one line each; only AUTH's matters
+//! PSYNC <id> <byte>, or ? -1               ->
+//!                                          <-  +CONTINUE [id]  or  +FULLRESYNC <id> <offset>  or  -...
+//! ```
 //!
 //! PING's answer is awaited, then AUTH and the REPLCONFs go out together, then PSYNC alone: masters refuse a PSYNC while they
 //! still have output for the client.
