@@ -12,6 +12,7 @@
 
 mod snapshots;
 mod status;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

@@ -595,6 +595,29 @@ fn what_info_tells_follows_the_link() {
     assert_eq!(progress.percent(), 25.0);
 }
 
+#[test]
+fn a_stream_pushed_while_nothing_is_read_is_not_piled_up() {
+    let mut talk = Talk::new();
+    talk.play(&[
+        ("replicaof m 6379", "connect m:6379"),
+        ("connected", "> PING"),
+        ("< +PONG", GREETING),
+        ("<< +OK\\r\\n+OK\\r\\n", "> PSYNC ? -1"),
+        (
+            &format!("< +FULLRESYNC {X} 100\r\n$1"),
+            "begin 1 sized 1 at 100",
+        ),
+        ("<< x", "load x, end load"),
+    ]);
+    let lot = "y".repeat(1024 * 1024);
+    assert_eq!(talk.step(&format!("<< {lot}")), "");
+    assert_eq!(talk.step("<< y"), "close, abort load");
+    assert_eq!(
+        talk.link.last_failure().unwrap(),
+        "too much stream behind the snapshot at once"
+    );
+}
+
 /// Bytes that begin like a conversation and then go wrong in random ways: nothing may panic, and what is held stays small.
 #[test]
 fn hostile_bytes_never_panic_and_are_not_piled_up() {
