@@ -86,7 +86,7 @@ impl PsyncReply {
 }
 
 /// Reads the words after `PSYNC`; `None` where the offset is no number, which is answered with
-/// [`ReplconfError::NotAnInteger`]'s text. Words beyond the second are ignored, but for one `FAILOVER`.
+/// [`super::replconf::ReplconfError::NotAnInteger`]'s text. Words beyond the second are ignored, but for one `FAILOVER`.
 pub fn parse_psync(id: &[u8], byte: &[u8], third: Option<&[u8]>) -> Option<PsyncRequest> {
     let id = match id {
         b"?" => RequestedId::Any,
