@@ -1,7 +1,9 @@
 //! The bytes that the journal holds: a chain of sealed, shared blocks and one open tail, addressed by offset.
 //!
-//!     start                                                             end
-//!       |  sealed: Bytes  |  sealed: Bytes  | ... |  tail: written ....   |   free capacity   |
+//! ```text
+//! start                                                             end
+//!   |  sealed: Bytes  |  sealed: Bytes  | ... |  tail: written ....   |   free capacity   |
+//! ```
 //!
 //! Sealed blocks are handed out without copying. A reader near the end copies what it needs from the tail; one that wants
 //! a good piece of it seals that piece first, so that every later reader shares it. Either way a reader's work is

@@ -5,6 +5,7 @@
 //! backup. The first bounds memory; the second answers WAIT, WAITAOF and `appendfsync always`, through [`Progress`], which
 //! others may hold and which outlives the cursor.
 
+use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
@@ -102,6 +103,12 @@ impl Cursor {
     /// How far this reader is, for others to look at.
     pub fn progress(&self) -> Arc<Progress> {
         Arc::clone(&self.progress)
+    }
+}
+
+impl fmt::Debug for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Cursor at {}", self.position())
     }
 }
 

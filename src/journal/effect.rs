@@ -3,15 +3,19 @@
 //! One execution unit (a command, a transaction, a script, one turn of an active cycle) adds its effects one by one and is
 //! then finished by one append. What redis 7.0.15 sends, and so do we:
 //!
-//!     one effect            [SELECT d]  effect
-//!     two or more           [SELECT d]  MULTI  effect  [SELECT e]  effect  ...  EXEC     (d: database of the first effect)
-//!     from active cycles    [SELECT d]  effect  [SELECT e]  effect  ...                  (each stands alone)
+//! ```text
+//! one effect            [SELECT d]  effect
+//! two or more           [SELECT d]  MULTI  effect  [SELECT e]  effect  ...  EXEC     (d: database of the first effect)
+//! from active cycles    [SELECT d]  effect  [SELECT e]  effect  ...                  (each stands alone)
+//! ```
 //!
 //! The buffer starts with a gap as wide as the longest SELECT and MULTI together. Effects are encoded behind it, and what has
 //! to stand in front is only known at the end: it is then written right-aligned into the gap, so that nothing moves.
 //!
-//!     |      gap: ......[SELECT][MULTI]|effect|[SELECT]|effect|EXEC|
-//!                       ^ append from here
+//! ```text
+//! |      gap: ......[SELECT][MULTI]|effect|[SELECT]|effect|EXEC|
+//!                   ^ append from here
+//! ```
 //!
 //! Knows what a command looks like on the wire, not what it means: the command chose the argv.
 

@@ -3,9 +3,11 @@
 //! Appended under the engine lock, read by cursors without it. A replica, the AOF and the backlog are one thing here: a
 //! place to which bytes are kept. WAIT, WAITAOF and `appendfsync always` are one question: has that cursor passed offset N?
 //!
-//!     engine --append--> [ start ......... blocks ......... end ] --read--> Cursor (replica), Cursor (AOF), ...
-//!                          ^ kept: backlog size back from the end,
-//!                            and further back while a cursor still stands there
+//! ```text
+//! engine --append--> [ start ......... blocks ......... end ] --read--> Cursor (replica), Cursor (AOF), ...
+//!                      ^ kept: backlog size back from the end,
+//!                        and further back while a cursor still stands there
+//! ```
 //!
 //! The engine owns the [`Journal`] and is the only writer. Tasks hold a [`SharedJournal`] and [`Cursor`]s, behind one small
 //! mutex of its own that is held for a copy of some kilobytes at most, never while anything waits.

@@ -1,16 +1,18 @@
 //! The lines that both ends write and parse before the stream begins.
 //!
-//!     replica                                      master
-//!     PING                                     ->
-//!                                              <-  +PONG           (-NOAUTH, -NOPERM: alive too)
-//!     AUTH [user] password                     ->                  only with masterauth
-//!     REPLCONF listening-port <port>           ->
-//!     REPLCONF ip-address <ip>                 ->                  only if announced
-//!     REPLCONF capa eof capa psync2            ->
-//!     REPLCONF version <x.y.z>                 ->                  only if configured
-//!                                              <-  one line each; only AUTH's matters
-//!     PSYNC <id> <byte>, or ? -1               ->
-//!                                              <-  +CONTINUE [id]  or  +FULLRESYNC <id> <offset>  or  -...
+//! ```text
+//! replica                                      master
+//! PING                                     ->
+//!                                          <-  +PONG           (-NOAUTH, -NOPERM: alive too)
+//! AUTH [user] password                     ->                  only with masterauth
+//! REPLCONF listening-port <port>           ->
+//! REPLCONF ip-address <ip>                 ->                  only if announced
+//! REPLCONF capa eof capa psync2            ->
+//! REPLCONF version <x.y.z>                 ->                  only if configured
+//!                                          <-  one line each; only AUTH's matters
+//! PSYNC <id> <byte>, or ? -1               ->
+//!                                          <-  +CONTINUE [id]  or  +FULLRESYNC <id> <offset>  or  -...
+//! ```
 //!
 //! PING's answer is awaited, then AUTH and the REPLCONFs go out together, then PSYNC alone: masters refuse a PSYNC while they
 //! still have output for the client.
@@ -84,7 +86,7 @@ impl PsyncReply {
 }
 
 /// Reads the words after `PSYNC`; `None` where the offset is no number, which is answered with
-/// [`ReplconfError::NotAnInteger`]'s text. Words beyond the second are ignored, but for one `FAILOVER`.
+/// [`super::replconf::ReplconfError::NotAnInteger`]'s text. Words beyond the second are ignored, but for one `FAILOVER`.
 pub fn parse_psync(id: &[u8], byte: &[u8], third: Option<&[u8]>) -> Option<PsyncRequest> {
     let id = match id {
         b"?" => RequestedId::Any,

@@ -1,7 +1,9 @@
 //! Which history this node tells: its replication id, the one it continued from, and what a promotion keeps.
 //!
-//!     id X   |========================= promoted at offset N =>| id Y ===================>
-//!     second |                                             X up to N
+//! ```text
+//! id X   |========================= promoted at offset N =>| id Y ===================>
+//! second |                                             X up to N
+//! ```
 //!
 //! Whoever followed X and has not gone beyond N has lived the same past, so a node that now tells Y serves them too. Offsets
 //! alone prove it: two histories that share an id are equal byte for byte.

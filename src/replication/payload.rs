@@ -1,9 +1,11 @@
 //! The snapshot's frame on the wire, at both ends.
 //!
-//!     \n                          keep-alive, any number, before the header only
-//!     $<length>\r\n  body         sized: exactly that many bytes and nothing behind them
-//!     $EOF:<mark>\r\n  body mark  marked: forty random digits, announced first and repeated behind the body
-//!     -<text>\r\n                 the master gives up
+//! ```text
+//! \n                          keep-alive, any number, before the header only
+//! $<length>\r\n  body         sized: exactly that many bytes and nothing behind them
+//! $EOF:<mark>\r\n  body mark  marked: forty random digits, announced first and repeated behind the body
+//! -<text>\r\n                 the master gives up
+//! ```
 //!
 //! The mark is found wherever it stands, also torn across reads and also with bytes behind it. Peers compare only the last forty
 //! bytes they have read, which works because a master is silent after the mark until the replica acknowledges; looking for
