@@ -1,14 +1,33 @@
 //! `sluice-server`: arguments, settings, logging, then the node until it stops.
 
+use std::io::{Write, stderr, stdin, stdout};
+use std::process::ExitCode;
+
+use sluice::config::arguments::{self, Invocation};
+use sluice::config::file;
+use sluice::tasks::boot;
+
 #[global_allocator]
 static ALLOCATOR: sluice::memory::CountingAllocator = sluice::memory::CountingAllocator;
 
-fn main() -> std::process::ExitCode {
-    let mut config = sluice::config::Config::default();
-    for pair in std::env::args().skip(1).collect::<Vec<_>>().chunks(2) {
-        if let Err(error) = config.set(pair[0].trim_start_matches("--"), &pair[1..]) {
-            eprintln!("{error}");
+fn main() -> ExitCode {
+    let arguments = match arguments::parse(std::env::args_os().skip(1)) {
+        Ok(Invocation::Serve(arguments)) => arguments,
+        Ok(Invocation::Print(text)) => {
+            // Nobody is left to be told that standard output is closed.
+            let _ = stdout().write_all(text.as_bytes());
+            return ExitCode::SUCCESS;
         }
+        Err(refusal) => return refuse(&refusal),
+    };
+    match file::load(&arguments, &mut stdin()) {
+        Ok(loaded) => boot::run(loaded),
+        Err(error) => refuse(&error.to_string()),
     }
-    sluice::tasks::boot::run(config)
+}
+
+fn refuse(reason: &str) -> ExitCode {
+    // As above: if standard error is closed, the exit code must do.
+    let _ = writeln!(stderr(), "{reason}");
+    ExitCode::FAILURE
 }

@@ -2,7 +2,7 @@
 
 use crate::engine::Node;
 use crate::engine::error;
-use crate::engine::spec::flag::{ALLOW_BUSY, FAST, LOADING, NOSCRIPT, NO_AUTH, STALE};
+use crate::engine::spec::flag::{ALLOW_BUSY, FAST, LOADING, NO_AUTH, NOSCRIPT, STALE};
 use crate::engine::spec::{CommandResult, Keys, Outcome, Spec};
 use crate::number;
 use crate::protocol::reply::{Reply, Resp};
@@ -29,16 +29,30 @@ pub const COMMANDS: &[Spec] = &[
         "Changes the selected database.",
         "O(1)",
     ),
-    Spec::node("quit", -1, FAST | LOADING | STALE | NOSCRIPT | NO_AUTH | ALLOW_BUSY, Keys::None, quit).doc(
-        "1.0.0",
+    Spec::node(
+        "quit",
+        -1,
+        FAST | LOADING | STALE | NOSCRIPT | NO_AUTH | ALLOW_BUSY,
+        Keys::None,
+        quit,
+    )
+    .doc("1.0.0", "connection", "Closes the connection.", "O(1)"),
+    Spec::container("client", CLIENT).doc(
+        "2.4.0",
         "connection",
-        "Closes the connection.",
-        "O(1)",
+        "A container for client connection commands.",
+        "Depends on subcommand.",
     ),
-    Spec::container("client", CLIENT).doc("2.4.0", "connection", "A container for client connection commands.", "Depends on subcommand."),
 ];
 
-const CLIENT: &[Spec] = &[Spec::node("client|id", 2, LOADING | STALE | NOSCRIPT, Keys::None, client_id).doc(
+const CLIENT: &[Spec] = &[Spec::node(
+    "client|id",
+    2,
+    LOADING | STALE | NOSCRIPT,
+    Keys::None,
+    client_id,
+)
+.doc(
     "5.0.0",
     "connection",
     "Returns the unique client ID of the connection.",
@@ -72,8 +86,11 @@ fn echo(_: &mut Node, args: Argv, reply: &mut Reply) -> CommandResult {
 /// SELECT index
 fn select(node: &mut Node, args: Argv, reply: &mut Reply) -> CommandResult {
     let index = number::parse_i64(args.get(1)).ok_or(error::NOT_AN_INTEGER)?;
-    let index = usize::try_from(index).ok().filter(|index| *index < node.engine.keyspace.count());
-    node.engine.clients.get_mut(node.client).session.db = index.ok_or(error::DB_INDEX_OUT_OF_RANGE)?;
+    let index = usize::try_from(index)
+        .ok()
+        .filter(|index| *index < node.engine.keyspace.count());
+    node.engine.clients.get_mut(node.client).session.db =
+        index.ok_or(error::DB_INDEX_OUT_OF_RANGE)?;
     reply.ok();
     Ok(Outcome::Replied)
 }

@@ -141,13 +141,15 @@ impl Clients {
     /// # Panics
     /// If the client has gone: only for the client whose request is being executed.
     pub fn get(&self, key: ClientKey) -> &Client {
-        self.find(key).expect("a client that executes a request is connected")
+        self.find(key)
+            .expect("a client that executes a request is connected")
     }
 
     /// # Panics
     /// As [`Clients::get`].
     pub fn get_mut(&mut self, key: ClientKey) -> &mut Client {
-        self.find_mut(key).expect("a client that executes a request is connected")
+        self.find_mut(key)
+            .expect("a client that executes a request is connected")
     }
 
     pub fn key_of(&self, id: ClientId) -> Option<ClientKey> {
@@ -156,10 +158,15 @@ impl Clients {
 
     /// In the order of their ids.
     pub fn iter(&self) -> impl Iterator<Item = &Client> {
-        self.by_id.values().filter_map(|&slot| self.slots[slot as usize].as_deref())
+        self.by_id
+            .values()
+            .filter_map(|&slot| self.slots[slot as usize].as_deref())
     }
 
     pub fn keys(&self) -> Vec<ClientKey> {
-        self.by_id.iter().map(|(&id, &slot)| ClientKey { slot, id }).collect()
+        self.by_id
+            .iter()
+            .map(|(&id, &slot)| ClientKey { slot, id })
+            .collect()
     }
 }

@@ -40,11 +40,19 @@ impl Outbox {
 mod tests {
     use super::*;
 
-    const NONE: OutputBufferLimit = OutputBufferLimit { hard_bytes: 0, soft_bytes: 0, soft_seconds: 0 };
+    const NONE: OutputBufferLimit = OutputBufferLimit {
+        hard_bytes: 0,
+        soft_bytes: 0,
+        soft_seconds: 0,
+    };
 
     #[test]
     fn a_soft_limit_is_exceeded_only_after_its_seconds() {
-        let limit = OutputBufferLimit { hard_bytes: 100, soft_bytes: 10, soft_seconds: 2 };
+        let limit = OutputBufferLimit {
+            hard_bytes: 100,
+            soft_bytes: 10,
+            soft_seconds: 2,
+        };
         let mut outbox = Outbox::default();
         outbox.buffer.push_bytes(&[0; 20]);
         assert!(!outbox.exceeds(limit, Duration::from_secs(5)));

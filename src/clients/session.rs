@@ -44,7 +44,11 @@ pub struct Transaction {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Blocked {
     /// WAIT: until `replicas` have acknowledged `offset`.
-    ForReplicas { replicas: usize, offset: Offset, deadline: Option<Duration> },
+    ForReplicas {
+        replicas: usize,
+        offset: Offset,
+        deadline: Option<Duration>,
+    },
     /// A task works for this client (SAVE, SHUTDOWN, DEBUG RELOAD) and answers when it is done.
     ForTask,
     /// DEBUG SLEEP and its like: answered with OK at the deadline.

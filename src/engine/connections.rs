@@ -35,7 +35,10 @@ impl Engine {
             self.stats.connections_rejected += 1;
             return Err(CommandError::new(PROTECTED));
         }
-        let session = Session { authenticated: self.config.requirepass.is_empty(), ..Session::default() };
+        let session = Session {
+            authenticated: self.config.requirepass.is_empty(),
+            ..Session::default()
+        };
         Ok(self.clients.connect(ends, session, self.monotonic))
     }
 
@@ -85,7 +88,12 @@ impl Engine {
     pub fn end_batch(&mut self, key: ClientKey, out: &mut ReplyBuffer, waker: &Waker) -> Standing {
         let (now, limits) = (self.monotonic, &self.config.client_output_buffer_limit);
         let Some(client) = self.clients.find_mut(key) else {
-            return Standing { closing: Some(Closing::Now), blocked: false, is_replica: false, authenticated: true };
+            return Standing {
+                closing: Some(Closing::Now),
+                blocked: false,
+                is_replica: false,
+                authenticated: true,
+            };
         };
         if !client.outbox.buffer.is_empty() {
             if out.is_empty() {
@@ -95,7 +103,11 @@ impl Engine {
             }
         }
         client.outbox.in_flight_bytes = out.len();
-        if client.waker.as_ref().is_none_or(|old| !old.will_wake(waker)) {
+        if client
+            .waker
+            .as_ref()
+            .is_none_or(|old| !old.will_wake(waker))
+        {
             client.waker = Some(waker.clone());
         }
         let class = match client.session.role {
@@ -151,8 +163,14 @@ impl Engine {
     pub fn protocol_error(&mut self, client: ClientKey, error: &ProtocolError) {
         self.stats.count_error("ERR");
         if let Some(client) = self.clients.find_mut(client) {
-            log::debug!("Protocol error from client id={} addr={}: {}", client.key.id.0, client.ends.peer, error.text());
-            Reply::new(&mut client.outbox.buffer, Resp::Two).error(&format!("ERR {}", error.text()));
+            log::debug!(
+                "Protocol error from client id={} addr={}: {}",
+                client.key.id.0,
+                client.ends.peer,
+                error.text()
+            );
+            Reply::new(&mut client.outbox.buffer, Resp::Two)
+                .error(&format!("ERR {}", error.text()));
             client.closing = Some(Closing::AfterReplies);
         }
     }
@@ -161,9 +179,14 @@ impl Engine {
     pub fn enforce_output_limits(&mut self) {
         for key in self.clients.keys() {
             let (now, limits) = (self.monotonic, &self.config.client_output_buffer_limit);
-            let Some(client) = self.clients.find_mut(key) else { continue };
-            let class =
-                if client.session.is_subscriber() { ClientClass::Pubsub } else { ClientClass::Normal };
+            let Some(client) = self.clients.find_mut(key) else {
+                continue;
+            };
+            let class = if client.session.is_subscriber() {
+                ClientClass::Pubsub
+            } else {
+                ClientClass::Normal
+            };
             if client.session.role == Role::Normal
                 && client.closing != Some(Closing::Now)
                 && client.outbox.exceeds(limits[class as usize], now)
@@ -188,7 +211,9 @@ impl Engine {
         }
         for key in self.clients.keys() {
             let now = self.monotonic;
-            let Some(client) = self.clients.find_mut(key) else { continue };
+            let Some(client) = self.clients.find_mut(key) else {
+                continue;
+            };
             let exempt = client.session.role != Role::Normal
                 || client.session.blocked.is_some()
                 || client.session.is_subscriber();
@@ -205,7 +230,10 @@ impl Engine {
             && client.session.blocked.take().is_some()
         {
             if client.session.reply_mode == ReplyMode::On {
-                answer(&mut Reply::new(&mut client.outbox.buffer, client.session.resp));
+                answer(&mut Reply::new(
+                    &mut client.outbox.buffer,
+                    client.session.resp,
+                ));
             }
             client.wake();
         }

@@ -165,7 +165,10 @@ impl<'a> Data<'a> {
 
     /// Stores a value of a type that is not a string in place of whatever was there; its expiry goes.
     pub fn store<T: Kind>(&mut self, key: Key, value: T) {
-        self.store_entry(key, Entry::new(key.bytes, None, Content::Value(value.into_value())));
+        self.store_entry(
+            key,
+            Entry::new(key.bytes, None, Content::Value(value.into_value())),
+        );
     }
 
     /// Stores an entry in place of whatever was there, expiry and all. The entry's key is `key`.
@@ -254,7 +257,8 @@ impl<'a> Data<'a> {
         if let Some(entry) = self.keyspace.db_mut(self.db).remove(key) {
             self.discard(entry);
         }
-        self.unit.note_event(Event::Generic, "del", self.db, key.bytes);
+        self.unit
+            .note_event(Event::Generic, "del", self.db, key.bytes);
     }
 
     /// An effect in place of the request; called several times, several effects.
@@ -276,7 +280,9 @@ impl<'a> Data<'a> {
         let database = self.keyspace.db(self.db);
         database.volatile_len() > 0
             && self.expiry_rule != ExpiryRule::Ignore
-            && database.get(key).is_some_and(|entry| entry.expiry().is_some_and(|at| at < self.now))
+            && database
+                .get(key)
+                .is_some_and(|entry| entry.expiry().is_some_and(|at| at < self.now))
     }
 
     fn is_hidden(&self, key: Key) -> bool {
@@ -304,7 +310,8 @@ impl<'a> Data<'a> {
         self.counters.expired += 1;
         self.unit.add_effect(self.db, &[b"DEL", key.bytes]);
         self.touched(key);
-        self.unit.note_event(Event::Expired, "expired", self.db, key.bytes);
+        self.unit
+            .note_event(Event::Expired, "expired", self.db, key.bytes);
     }
 }
 
@@ -318,11 +325,18 @@ pub struct StringValue<'v> {
 
 impl<'v> StringValue<'v> {
     pub fn new(bytes: &'v [u8]) -> Self {
-        StringValue { bytes, shared: None }
+        StringValue {
+            bytes,
+            shared: None,
+        }
     }
 
     fn integer(&self) -> Option<i64> {
-        if self.bytes.len() > 20 { None } else { number::parse_i64(self.bytes) }
+        if self.bytes.len() > 20 {
+            None
+        } else {
+            number::parse_i64(self.bytes)
+        }
     }
 
     /// In the form in which it is stored: integer, inline, or in chunks.
@@ -348,7 +362,10 @@ pub struct TypedRef<'e, T> {
 impl<'e, T: Kind> TypedRef<'e, T> {
     pub fn new(entry: Ref<'e, Entry>) -> Result<Self, CommandError> {
         match entry.view() {
-            View::Value(value) if T::of(value).is_some() => Ok(TypedRef { entry, kind: PhantomData }),
+            View::Value(value) if T::of(value).is_some() => Ok(TypedRef {
+                entry,
+                kind: PhantomData,
+            }),
             _ => Err(WRONG_TYPE),
         }
     }
@@ -374,7 +391,10 @@ pub struct TypedMut<'e, T> {
 impl<'e, T: Kind> TypedMut<'e, T> {
     pub fn new(entry: RefMut<'e, Entry>) -> Result<Self, CommandError> {
         match entry.view() {
-            View::Value(value) if T::of(value).is_some() => Ok(TypedMut { entry, kind: PhantomData }),
+            View::Value(value) if T::of(value).is_some() => Ok(TypedMut {
+                entry,
+                kind: PhantomData,
+            }),
             _ => Err(WRONG_TYPE),
         }
     }

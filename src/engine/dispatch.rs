@@ -79,7 +79,9 @@ impl Engine {
         mark: crate::protocol::reply::Mark,
         flow: Flow,
     ) -> Flow {
-        let Some(record) = self.clients.find_mut(client) else { return Flow::Stop };
+        let Some(record) = self.clients.find_mut(client) else {
+            return Flow::Stop;
+        };
         match record.session.reply_mode {
             ReplyMode::On | ReplyMode::SkipNext => {}
             ReplyMode::Off => buffer.rewind(mark),
@@ -119,62 +121,103 @@ impl Engine {
     }
 
     fn is_postponed(&self, client: ClientKey, spec: &Spec) -> bool {
-        let Some(mode) = self.pauses.mode(self.monotonic) else { return false };
+        let Some(mode) = self.pauses.mode(self.monotonic) else {
+            return false;
+        };
         let session = &self.clients.get(client).session;
         match mode {
             _ if session.is_replica() => false,
             PauseMode::All => spec.name != "client|unpause" && !spec.has(flag::ALLOW_BUSY),
             PauseMode::Write if session.transaction.is_some() && spec.name == "exec" => {
-                let queue = session.transaction.iter().flat_map(|transaction| &transaction.queue);
+                let queue = session
+                    .transaction
+                    .iter()
+                    .flat_map(|transaction| &transaction.queue);
                 queue.into_iter().any(|request| {
                     super::table::lookup(request.argv())
                         .command(request.argv())
                         .is_ok_and(|command| command.spec.has(flag::WRITE | flag::MAY_REPLICATE))
                 })
             }
-            PauseMode::Write => session.transaction.is_none() && spec.has(flag::WRITE | flag::MAY_REPLICATE),
+            PauseMode::Write => {
+                session.transaction.is_none() && spec.has(flag::WRITE | flag::MAY_REPLICATE)
+            }
         }
     }
 
     fn authorize(&self, client: ClientKey, flags: u32) -> Result<(), CommandError> {
         let session = &self.clients.get(client).session;
-        if session.authenticated || flags & flag::NO_AUTH != 0 { Ok(()) } else { Err(error::NO_AUTH) }
+        if session.authenticated || flags & flag::NO_AUTH != 0 {
+            Ok(())
+        } else {
+            Err(error::NO_AUTH)
+        }
     }
 
     /// Whether the request runs now, is queued, or is refused.
-    fn admit(&mut self, client: ClientKey, spec: &Spec, argv: Argv) -> Result<Admission, CommandError> {
+    fn admit(
+        &mut self,
+        client: ClientKey,
+        spec: &Spec,
+        argv: Argv,
+    ) -> Result<Admission, CommandError> {
         if !spec.accepts(argv.len()) || matches!(spec.run, Run::Container(_)) {
             return Err(error::wrong_arity(spec.name));
         }
         self.authorize(client, spec.flags)?;
         let session = &self.clients.get(client).session;
         let in_transaction = session.transaction.is_some();
-        if in_transaction && spec.has(flag::NO_MULTI) && spec.name != "multi" && spec.name != "watch" {
+        if in_transaction
+            && spec.has(flag::NO_MULTI)
+            && spec.name != "multi"
+            && spec.name != "watch"
+        {
             return Err(error::NOT_IN_MULTI);
         }
         if session.role == Role::Normal && session.resp == Resp::Two && session.is_subscriber() {
             self.admit_subscriber(spec)?;
         }
-        if session.is_replica() && (spec.keys != Keys::None || spec.has(flag::WRITE | flag::READONLY)) {
+        if session.is_replica()
+            && (spec.keys != Keys::None || spec.has(flag::WRITE | flag::READONLY))
+        {
             return Err(error::REPLICA_KEYSPACE);
         }
         if !session.is_master() {
             self.admit_in_state(spec)?;
         }
         if let Some(loading) = &self.persistence.loading {
-            let refused = if loading.serving { spec.has(flag::NO_ASYNC_LOADING) } else { !spec.has(flag::LOADING) };
+            let refused = if loading.serving {
+                spec.has(flag::NO_ASYNC_LOADING)
+            } else {
+                !spec.has(flag::LOADING)
+            };
             if refused {
                 return Err(error::LOADING);
             }
         }
-        let runs_in_queue = matches!(spec.name, "exec" | "discard" | "multi" | "watch" | "quit" | "reset");
-        if in_transaction && !runs_in_queue { Ok(Admission::Queue) } else { Ok(Admission::Run) }
+        let runs_in_queue = matches!(
+            spec.name,
+            "exec" | "discard" | "multi" | "watch" | "quit" | "reset"
+        );
+        if in_transaction && !runs_in_queue {
+            Ok(Admission::Queue)
+        } else {
+            Ok(Admission::Run)
+        }
     }
 
     fn admit_subscriber(&self, spec: &Spec) -> Result<(), CommandError> {
         let allowed = matches!(
             spec.name,
-            "ping" | "subscribe" | "ssubscribe" | "unsubscribe" | "sunsubscribe" | "psubscribe" | "punsubscribe" | "quit" | "reset"
+            "ping"
+                | "subscribe"
+                | "ssubscribe"
+                | "unsubscribe"
+                | "sunsubscribe"
+                | "psubscribe"
+                | "punsubscribe"
+                | "quit"
+                | "reset"
         );
         if allowed {
             return Ok(());
@@ -187,7 +230,10 @@ impl Engine {
 
     /// Memory, disk, replicas, role, link: what the node's state forbids to clients other than the master.
     fn admit_in_state(&mut self, spec: &Spec) -> Result<(), CommandError> {
-        if spec.has(flag::DENYOOM) && self.config.maxmemory > 0 && memory::used_bytes() > self.config.maxmemory {
+        if spec.has(flag::DENYOOM)
+            && self.config.maxmemory > 0
+            && memory::used_bytes() > self.config.maxmemory
+        {
             return Err(error::OUT_OF_MEMORY);
         }
         let writes = spec.has(flag::WRITE);
@@ -218,7 +264,13 @@ impl Engine {
     }
 
     /// Runs an admitted request and records what it did.
-    fn call(&mut self, client: ClientKey, command: &'static Command, argv: Argv, buffer: &mut ReplyBuffer) -> Flow {
+    fn call(
+        &mut self,
+        client: ClientKey,
+        command: &'static Command,
+        argv: Argv,
+        buffer: &mut ReplyBuffer,
+    ) -> Flow {
         let db = self.clients.get(client).session.db;
         let outcome = self.run(client, command, argv, buffer);
         self.finish_unit(client, Framing::Together);
@@ -250,7 +302,11 @@ impl Engine {
             self.access_rule()
         };
         let is_master = self.clients.get(client).session.is_master();
-        let expiry_rule = if is_master { ExpiryRule::Ignore } else { self.expiry_rule() };
+        let expiry_rule = if is_master {
+            ExpiryRule::Ignore
+        } else {
+            self.expiry_rule()
+        };
         let started = self.clock.monotonic();
         let mark = buffer.mark();
         let dirty_before = self.unit.dirty;
@@ -258,8 +314,19 @@ impl Engine {
         self.unit.recording = self.journal.is_active() && !self.is_replica();
         let mut reply = Reply::new(buffer, resp);
         let result: CommandResult = match spec.run {
-            Run::OnData(run) => run(&mut self.data(db, expiry_rule, access_rule), argv, &mut reply),
-            Run::OnNode(run) => run(&mut Node { engine: self, client }, argv, &mut reply),
+            Run::OnData(run) => run(
+                &mut self.data(db, expiry_rule, access_rule),
+                argv,
+                &mut reply,
+            ),
+            Run::OnNode(run) => run(
+                &mut Node {
+                    engine: self,
+                    client,
+                },
+                argv,
+                &mut reply,
+            ),
             Run::Container(_) => Err(error::wrong_arity(spec.name)),
         };
         let outcome = match result {
@@ -333,7 +400,8 @@ impl Engine {
             peer,
             client_name,
         };
-        self.slowlog.push(slow, self.config.slowlog_max_len as usize);
+        self.slowlog
+            .push(slow, self.config.slowlog_max_len as usize);
     }
 }
 

@@ -37,15 +37,19 @@ impl Display for CommandError {
 pub const WRONG_TYPE: CommandError =
     CommandError::new("WRONGTYPE Operation against a key holding the wrong kind of value");
 pub const SYNTAX: CommandError = CommandError::new("ERR syntax error");
-pub const NOT_AN_INTEGER: CommandError = CommandError::new("ERR value is not an integer or out of range");
+pub const NOT_AN_INTEGER: CommandError =
+    CommandError::new("ERR value is not an integer or out of range");
 pub const NOT_A_FLOAT: CommandError = CommandError::new("ERR value is not a valid float");
 pub const OUT_OF_RANGE: CommandError = CommandError::new("ERR value is out of range");
-pub const MUST_BE_POSITIVE: CommandError = CommandError::new("ERR value is out of range, must be positive");
+pub const MUST_BE_POSITIVE: CommandError =
+    CommandError::new("ERR value is out of range, must be positive");
 pub const INDEX_OUT_OF_RANGE: CommandError = CommandError::new("ERR index out of range");
 pub const NO_SUCH_KEY: CommandError = CommandError::new("ERR no such key");
-pub const SAME_OBJECT: CommandError = CommandError::new("ERR source and destination objects are the same");
+pub const SAME_OBJECT: CommandError =
+    CommandError::new("ERR source and destination objects are the same");
 pub const OVERFLOW: CommandError = CommandError::new("ERR increment or decrement would overflow");
-pub const NAN_OR_INFINITY: CommandError = CommandError::new("ERR increment would produce NaN or Infinity");
+pub const NAN_OR_INFINITY: CommandError =
+    CommandError::new("ERR increment would produce NaN or Infinity");
 pub const STRING_TOO_LONG: CommandError =
     CommandError::new("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
 pub const DB_INDEX_OUT_OF_RANGE: CommandError = CommandError::new("ERR DB index is out of range");
@@ -53,11 +57,15 @@ pub const INVALID_DB_INDEX: CommandError = CommandError::new("ERR invalid DB ind
 pub const NO_AUTH: CommandError = CommandError::new("NOAUTH Authentication required.");
 pub const WRONG_PASSWORD: CommandError =
     CommandError::new("WRONGPASS invalid username-password pair or user is disabled.");
-pub const LOADING: CommandError = CommandError::new("LOADING Redis is loading the dataset in memory");
-pub const READ_ONLY: CommandError = CommandError::new("READONLY You can't write against a read only replica.");
-pub const MASTER_DOWN: CommandError =
-    CommandError::new("MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.");
-pub const NO_REPLICAS: CommandError = CommandError::new("NOREPLICAS Not enough good replicas to write.");
+pub const LOADING: CommandError =
+    CommandError::new("LOADING Redis is loading the dataset in memory");
+pub const READ_ONLY: CommandError =
+    CommandError::new("READONLY You can't write against a read only replica.");
+pub const MASTER_DOWN: CommandError = CommandError::new(
+    "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+);
+pub const NO_REPLICAS: CommandError =
+    CommandError::new("NOREPLICAS Not enough good replicas to write.");
 pub const OUT_OF_MEMORY: CommandError =
     CommandError::new("OOM command not allowed when used memory > 'maxmemory'.");
 pub const CANNOT_SAVE: CommandError = CommandError::new(
@@ -70,8 +78,10 @@ pub const EXEC_ABORT: CommandError =
 pub const NESTED_MULTI: CommandError = CommandError::new("ERR MULTI calls can not be nested");
 pub const EXEC_WITHOUT_MULTI: CommandError = CommandError::new("ERR EXEC without MULTI");
 pub const DISCARD_WITHOUT_MULTI: CommandError = CommandError::new("ERR DISCARD without MULTI");
-pub const WATCH_INSIDE_MULTI: CommandError = CommandError::new("ERR WATCH inside MULTI is not allowed");
-pub const NOT_IN_MULTI: CommandError = CommandError::new("ERR Command not allowed inside a transaction");
+pub const WATCH_INSIDE_MULTI: CommandError =
+    CommandError::new("ERR WATCH inside MULTI is not allowed");
+pub const NOT_IN_MULTI: CommandError =
+    CommandError::new("ERR Command not allowed inside a transaction");
 pub const REPLICA_KEYSPACE: CommandError =
     CommandError::new("ERR Replica can't interact with the keyspace");
 pub const NO_DEBUG: CommandError = CommandError::new(
@@ -84,7 +94,10 @@ pub const CLUSTER_DISABLED: CommandError =
 
 /// A command that the table does not have.
 pub fn unknown_command<'a>(name: &[u8], arguments: impl Iterator<Item = &'a [u8]>) -> CommandError {
-    let mut text = format!("ERR unknown command '{}', with args beginning with: ", clip(name, 128));
+    let mut text = format!(
+        "ERR unknown command '{}', with args beginning with: ",
+        clip(name, 128)
+    );
     for argument in arguments {
         if text.len() >= 128 + 60 {
             break;
@@ -104,7 +117,9 @@ pub fn unknown_subcommand(container: &str, name: &[u8]) -> CommandError {
 
 /// `name` of a subcommand is written `client|kill`.
 pub fn wrong_arity(name: &str) -> CommandError {
-    CommandError::from(format!("ERR wrong number of arguments for '{name}' command"))
+    CommandError::from(format!(
+        "ERR wrong number of arguments for '{name}' command"
+    ))
 }
 
 fn clip(bytes: &[u8], most: usize) -> String {

@@ -8,7 +8,12 @@ pub enum Intent {
     /// Write a snapshot to the file that config names; `client` waits for it (SAVE) or not (BGSAVE).
     Save { client: Option<ClientKey> },
     /// Save if so wished, then stop the process with `status`. `client` is told if it cannot be done.
-    Shutdown { save: SaveWish, client: Option<ClientKey>, now: bool, force: bool },
+    Shutdown {
+        save: SaveWish,
+        client: Option<ClientKey>,
+        now: bool,
+        force: bool,
+    },
     /// DEBUG RELOAD: save unless told not to, then load the file into a fresh keyspace that replaces this one.
     Reload { client: ClientKey, save: bool },
     /// The settings of listening sockets have changed.

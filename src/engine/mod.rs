@@ -131,7 +131,12 @@ impl Engine {
     }
 
     /// The view of a data command that runs for `client` in `db`.
-    pub fn data(&mut self, db: usize, expiry_rule: ExpiryRule, access_rule: AccessRule) -> Data<'_> {
+    pub fn data(
+        &mut self,
+        db: usize,
+        expiry_rule: ExpiryRule,
+        access_rule: AccessRule,
+    ) -> Data<'_> {
         Data {
             keyspace: &mut self.keyspace,
             db,
@@ -149,12 +154,19 @@ impl Engine {
 
     /// What becomes of expired keys that ordinary clients meet now.
     pub fn expiry_rule(&self) -> ExpiryRule {
-        if self.is_replica() || self.pauses.stop_expiry(self.monotonic) { ExpiryRule::Hide } else { ExpiryRule::Delete }
+        if self.is_replica() || self.pauses.stop_expiry(self.monotonic) {
+            ExpiryRule::Hide
+        } else {
+            ExpiryRule::Delete
+        }
     }
 
     /// How accesses are noted under the eviction policy in force.
     pub fn access_rule(&self) -> AccessRule {
-        if matches!(self.config.maxmemory_policy, MaxmemoryPolicy::AllkeysLfu | MaxmemoryPolicy::VolatileLfu) {
+        if matches!(
+            self.config.maxmemory_policy,
+            MaxmemoryPolicy::AllkeysLfu | MaxmemoryPolicy::VolatileLfu
+        ) {
             AccessRule::Lfu {
                 log_factor: self.config.lfu_log_factor as u32,
                 decay_minutes: self.config.lfu_decay_time as u32,

@@ -48,12 +48,22 @@ impl Pauses {
 
     /// The strictest mode in force.
     pub fn mode(&self, now: Duration) -> Option<PauseMode> {
-        self.by_purpose.iter().flatten().filter(|pause| pause.until > now).map(|pause| pause.mode).max()
+        self.by_purpose
+            .iter()
+            .flatten()
+            .filter(|pause| pause.until > now)
+            .map(|pause| pause.mode)
+            .max()
     }
 
     /// When the last pause ends.
     pub fn until(&self, now: Duration) -> Option<Duration> {
-        self.by_purpose.iter().flatten().map(|pause| pause.until).filter(|until| *until > now).max()
+        self.by_purpose
+            .iter()
+            .flatten()
+            .map(|pause| pause.until)
+            .filter(|until| *until > now)
+            .max()
     }
 
     /// Forgets pauses that are over; true if that ended the last one.
@@ -81,7 +91,10 @@ mod tests {
         let mut pauses = Pauses::default();
         pauses.pause(Purpose::Client, PauseMode::All, s(5), s(0));
         pauses.pause(Purpose::Client, PauseMode::Write, s(9), s(1));
-        assert_eq!((pauses.mode(s(8)), pauses.until(s(1))), (Some(PauseMode::All), Some(s(9))));
+        assert_eq!(
+            (pauses.mode(s(8)), pauses.until(s(1))),
+            (Some(PauseMode::All), Some(s(9)))
+        );
         assert_eq!(pauses.mode(s(9)), None);
         pauses.pause(Purpose::Client, PauseMode::Write, s(20), s(10));
         pauses.pause(Purpose::Shutdown, PauseMode::All, s(30), s(10));

@@ -47,7 +47,10 @@ impl Engine {
 
     /// Deletes some of the keys whose time has come; true if more may be waiting.
     pub fn expire_some(&mut self) -> bool {
-        if !self.active_expire || self.expiry_rule() != ExpiryRule::Delete || self.persistence.loading.is_some() {
+        if !self.active_expire
+            || self.expiry_rule() != ExpiryRule::Delete
+            || self.persistence.loading.is_some()
+        {
             return false;
         }
         let (mut due, mut left) = (Vec::new(), EXPIRE_SLICE_KEYS);
@@ -75,7 +78,8 @@ impl Engine {
         self.unit.recording = self.journal.is_active() && !self.is_replica();
         for (key, expiry) in found {
             if expiry < self.now {
-                self.data(db, ExpiryRule::Delete, AccessRule::Leave).expire(Key { bytes: &key, hash });
+                self.data(db, ExpiryRule::Delete, AccessRule::Leave)
+                    .expire(Key { bytes: &key, hash });
             } else {
                 self.keyspace.db_mut(db).note_again(hash, expiry);
             }
@@ -86,10 +90,16 @@ impl Engine {
     fn end_waits(&mut self) {
         let now = self.monotonic;
         for key in self.clients.keys() {
-            let Some(client) = self.clients.find(key) else { continue };
+            let Some(client) = self.clients.find(key) else {
+                continue;
+            };
             match &client.session.blocked {
-                Some(Blocked::Until { deadline }) if *deadline <= now => self.unblock(key, |reply| reply.ok()),
-                Some(Blocked::ForReplicas { offset, deadline, .. }) if deadline.is_some_and(|at| at <= now) => {
+                Some(Blocked::Until { deadline }) if *deadline <= now => {
+                    self.unblock(key, |reply| reply.ok())
+                }
+                Some(Blocked::ForReplicas {
+                    offset, deadline, ..
+                }) if deadline.is_some_and(|at| at <= now) => {
                     let offset = *offset;
                     let count = self.replicas_past(offset);
                     self.unblock(key, |reply| reply.integer(count as i64));
@@ -110,12 +120,18 @@ impl Engine {
     }
 
     fn save_if_due(&mut self) {
-        let due = self.persistence.due(&self.config.save, self.now, self.monotonic);
+        let due = self
+            .persistence
+            .due(&self.config.save, self.now, self.monotonic);
         let scheduled = self.persistence.scheduled
             && self.persistence.running.is_none()
             && self.persistence.may_try(self.monotonic);
         if let Some(point) = due {
-            log::info!("{} changes in {} seconds. Saving...", point.changes, point.seconds);
+            log::info!(
+                "{} changes in {} seconds. Saving...",
+                point.changes,
+                point.seconds
+            );
         }
         if due.is_some() || scheduled {
             self.persistence.scheduled = false;

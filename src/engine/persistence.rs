@@ -67,28 +67,45 @@ impl Persistence {
     }
 
     /// The save point that is due now, if one is.
-    pub fn due(&self, points: &[SavePoint], now: UnixMillis, monotonic: Duration) -> Option<SavePoint> {
+    pub fn due(
+        &self,
+        points: &[SavePoint],
+        now: UnixMillis,
+        monotonic: Duration,
+    ) -> Option<SavePoint> {
         if self.running.is_some() || !self.may_try(monotonic) {
             return None;
         }
         let since = now.seconds().saturating_sub(self.last_save_unix);
-        points.iter().copied().find(|point| self.dirty >= point.changes && since > point.seconds as i64)
+        points
+            .iter()
+            .copied()
+            .find(|point| self.dirty >= point.changes && since > point.seconds as i64)
     }
 
     /// Whether enough time has passed since a failed attempt.
     pub fn may_try(&self, monotonic: Duration) -> bool {
-        self.last_status_ok || self.last_attempt.is_none_or(|at| monotonic.saturating_sub(at) > RETRY_AFTER)
+        self.last_status_ok
+            || self
+                .last_attempt
+                .is_none_or(|at| monotonic.saturating_sub(at) > RETRY_AFTER)
     }
 
     pub fn begin(&mut self, keys_total: u64, monotonic: Duration) {
         self.last_attempt = Some(monotonic);
-        self.running =
-            Some(RunningSave { started: monotonic, keys_total, keys_done: 0, dirty_at_start: self.dirty });
+        self.running = Some(RunningSave {
+            started: monotonic,
+            keys_total,
+            keys_done: 0,
+            dirty_at_start: self.dirty,
+        });
     }
 
     /// Ends what [`Persistence::begin`] began.
     pub fn finish(&mut self, ok: bool, now: UnixMillis, monotonic: Duration) {
-        let Some(running) = self.running.take() else { return };
+        let Some(running) = self.running.take() else {
+            return;
+        };
         self.last_status_ok = ok;
         self.last_took = Some(monotonic.saturating_sub(running.started));
         if ok {

@@ -61,7 +61,10 @@ impl Engine {
     /// Writes a message into a client's outbox, in its version of the protocol, and wakes its task.
     pub fn push(&mut self, client: ClientKey, write: impl FnOnce(&mut Reply)) {
         if let Some(client) = self.clients.find_mut(client) {
-            write(&mut Reply::new(&mut client.outbox.buffer, client.session.resp));
+            write(&mut Reply::new(
+                &mut client.outbox.buffer,
+                client.session.resp,
+            ));
             client.wake();
         }
     }
@@ -74,8 +77,12 @@ impl Engine {
             Some(client) => client.ends.peer.clone(),
             None => String::new(),
         };
-        let mut line =
-            format!("+{}.{:06} [{db} {address}]", micros / 1_000_000, micros % 1_000_000).into_bytes();
+        let mut line = format!(
+            "+{}.{:06} [{db} {address}]",
+            micros / 1_000_000,
+            micros % 1_000_000
+        )
+        .into_bytes();
         for word in argv.iter() {
             line.push(b' ');
             quote(word, &mut line);

@@ -81,11 +81,19 @@ pub mod flag {
 pub enum Keys {
     None,
     /// `last` counts from the end where negative (-1: the last word).
-    Range { first: i32, last: i32, step: i32 },
+    Range {
+        first: i32,
+        last: i32,
+        step: i32,
+    },
     /// Word `count_at` says how many keys follow it.
-    Counted { count_at: usize },
+    Counted {
+        count_at: usize,
+    },
     /// A destination at word 1, then as [`Keys::Counted`].
-    StoreCounted { count_at: usize },
+    StoreCounted {
+        count_at: usize,
+    },
 }
 
 /// One command, or one subcommand.
@@ -106,11 +114,23 @@ pub struct Spec {
 }
 
 impl Spec {
-    pub const fn data(name: &'static str, arity: i32, flags: u32, keys: Keys, run: DataCommand) -> Self {
+    pub const fn data(
+        name: &'static str,
+        arity: i32,
+        flags: u32,
+        keys: Keys,
+        run: DataCommand,
+    ) -> Self {
         Self::new(name, arity, flags, keys, Run::OnData(run))
     }
 
-    pub const fn node(name: &'static str, arity: i32, flags: u32, keys: Keys, run: NodeCommand) -> Self {
+    pub const fn node(
+        name: &'static str,
+        arity: i32,
+        flags: u32,
+        keys: Keys,
+        run: NodeCommand,
+    ) -> Self {
         Self::new(name, arity, flags, keys, Run::OnNode(run))
     }
 
@@ -119,7 +139,17 @@ impl Spec {
     }
 
     const fn new(name: &'static str, arity: i32, flags: u32, keys: Keys, run: Run) -> Self {
-        Spec { name, arity, flags, keys, group: "", since: "", summary: "", complexity: "", run }
+        Spec {
+            name,
+            arity,
+            flags,
+            keys,
+            group: "",
+            since: "",
+            summary: "",
+            complexity: "",
+            run,
+        }
     }
 
     /// What COMMAND DOCS tells: since which Redis version, group, a sentence, the complexity.
@@ -142,7 +172,11 @@ impl Spec {
     }
 
     pub fn accepts(&self, words: usize) -> bool {
-        if self.arity >= 0 { words == self.arity as usize } else { words >= self.arity.unsigned_abs() as usize }
+        if self.arity >= 0 {
+            words == self.arity as usize
+        } else {
+            words >= self.arity.unsigned_abs() as usize
+        }
     }
 
     /// The subcommands of a container.
@@ -160,7 +194,12 @@ impl Spec {
             Keys::None => Some(Vec::new()),
             Keys::Range { first, last, step } => {
                 let last = if last < 0 { words as i32 + last } else { last };
-                (last < words as i32).then(|| (first..=last).step_by(step.max(1) as usize).map(|at| at as usize).collect())
+                (last < words as i32).then(|| {
+                    (first..=last)
+                        .step_by(step.max(1) as usize)
+                        .map(|at| at as usize)
+                        .collect()
+                })
             }
             Keys::Counted { count_at } => counted(argv, count_at),
             Keys::StoreCounted { count_at } => {
@@ -182,8 +221,20 @@ fn counted(argv: Argv, count_at: usize) -> Option<Vec<usize>> {
 }
 
 /// Keys at word 1.
-pub const ONE_KEY: Keys = Keys::Range { first: 1, last: 1, step: 1 };
+pub const ONE_KEY: Keys = Keys::Range {
+    first: 1,
+    last: 1,
+    step: 1,
+};
 /// Keys at words 1 and 2.
-pub const TWO_KEYS: Keys = Keys::Range { first: 1, last: 2, step: 1 };
+pub const TWO_KEYS: Keys = Keys::Range {
+    first: 1,
+    last: 2,
+    step: 1,
+};
 /// Keys from word 1 to the end.
-pub const ALL_KEYS: Keys = Keys::Range { first: 1, last: -1, step: 1 };
+pub const ALL_KEYS: Keys = Keys::Range {
+    first: 1,
+    last: -1,
+    step: 1,
+};

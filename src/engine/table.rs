@@ -37,14 +37,25 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
         // The container's own row comes first; its place is filled below.
         let mut rows = Vec::new();
         for (offset, sub) in spec.subcommands().iter().enumerate() {
-            let row: &'static Command =
-                Box::leak(Box::new(Command { spec: sub, index: index + 1 + offset, subcommands: HashMap::new() }));
+            let row: &'static Command = Box::leak(Box::new(Command {
+                spec: sub,
+                index: index + 1 + offset,
+                subcommands: HashMap::new(),
+            }));
             let word = sub.name.split_once('|').map_or(sub.name, |(_, word)| word);
             subcommands.insert(word.as_bytes(), row);
             rows.push(row);
         }
-        let row: &'static Command = Box::leak(Box::new(Command { spec, index, subcommands }));
-        assert!(by_name.insert(spec.name.as_bytes(), row).is_none(), "two rows for {}", spec.name);
+        let row: &'static Command = Box::leak(Box::new(Command {
+            spec,
+            index,
+            subcommands,
+        }));
+        assert!(
+            by_name.insert(spec.name.as_bytes(), row).is_none(),
+            "two rows for {}",
+            spec.name
+        );
         all.push(row);
         all.extend(rows);
     }
@@ -63,7 +74,9 @@ const NAME_BYTES_MAX: usize = 32;
 
 /// Finds the command of a request: by its first word, or its first two for a container.
 pub fn lookup(argv: Argv) -> Lookup {
-    let Some(command) = find(argv.get(0)) else { return Lookup::Unknown };
+    let Some(command) = find(argv.get(0)) else {
+        return Lookup::Unknown;
+    };
     if !matches!(command.spec.run, Run::Container(_)) || argv.len() < 2 {
         return Lookup::Found(command);
     }
@@ -86,7 +99,10 @@ pub fn find_full(name: &[u8]) -> Option<&'static Command> {
         None => find(name),
         Some(bar) => {
             let mut lower = [0; NAME_BYTES_MAX];
-            find(&name[..bar])?.subcommands.get(lowered(&name[bar + 1..], &mut lower)?).copied()
+            find(&name[..bar])?
+                .subcommands
+                .get(lowered(&name[bar + 1..], &mut lower)?)
+                .copied()
         }
     }
 }
@@ -136,7 +152,10 @@ mod tests {
         assert_eq!(found(&[b"CLIENT", b"nothing"]), "?|?");
         assert_eq!(found(&[b"CLIENT"]), "client");
         assert_eq!(found(&[&[b'x'; 100]]), "?");
-        assert_eq!(find_full(b"client|ID").map(|command| command.spec.name), Some("client|id"));
+        assert_eq!(
+            find_full(b"client|ID").map(|command| command.spec.name),
+            Some("client|id")
+        );
     }
 
     #[test]
@@ -145,7 +164,11 @@ mod tests {
             let spec = command.spec;
             assert_eq!(spec.name, spec.name.to_lowercase());
             assert!(spec.arity != 0, "{}", spec.name);
-            assert!(!spec.since.is_empty() && !spec.group.is_empty() && !spec.summary.is_empty(), "{}", spec.name);
+            assert!(
+                !spec.since.is_empty() && !spec.group.is_empty() && !spec.summary.is_empty(),
+                "{}",
+                spec.name
+            );
             assert!(all()[command.index].spec.name == spec.name);
         }
     }

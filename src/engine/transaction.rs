@@ -42,7 +42,9 @@ impl Engine {
     pub fn exec(&mut self, client: ClientKey, reply: &mut Reply) -> Result<(), CommandError> {
         self.fail_expired_watches(client);
         let session = &mut self.clients.get_mut(client).session;
-        let Some(transaction) = session.transaction.take() else { return Err(error::EXEC_WITHOUT_MULTI) };
+        let Some(transaction) = session.transaction.take() else {
+            return Err(error::EXEC_WITHOUT_MULTI);
+        };
         let watch_failed = session.watch_failed;
         self.unwatch_all(client);
         if transaction.has_errors {
@@ -67,13 +69,19 @@ impl Engine {
     }
 
     /// A queue with writes may have been accepted by a master that is a replica by now.
-    fn check_executable(&self, client: ClientKey, queue: &[OwnedRequest]) -> Result<(), CommandError> {
+    fn check_executable(
+        &self,
+        client: ClientKey,
+        queue: &[OwnedRequest],
+    ) -> Result<(), CommandError> {
         let session = &self.clients.get(client).session;
         if session.is_master() {
             return Ok(());
         }
         let writes = queue.iter().any(|request| {
-            table::lookup(request.argv()).command(request.argv()).is_ok_and(|command| command.spec.has(flag::WRITE))
+            table::lookup(request.argv())
+                .command(request.argv())
+                .is_ok_and(|command| command.spec.has(flag::WRITE))
         });
         if writes && self.is_replica() && self.config.replica_read_only {
             return Err(CommandError::from(format!(
@@ -87,7 +95,11 @@ impl Engine {
     pub fn watch(&mut self, client: ClientKey, key: &[u8]) {
         let session = &mut self.clients.get_mut(client).session;
         let db = session.db;
-        if session.watched.iter().any(|(other_db, other)| *other_db == db && other == key) {
+        if session
+            .watched
+            .iter()
+            .any(|(other_db, other)| *other_db == db && other == key)
+        {
             return;
         }
         session.watched.push((db, key.to_vec()));
@@ -108,11 +120,13 @@ impl Engine {
         let now = self.now;
         let expired = session.watched.iter().any(|(db, key)| {
             let key = crate::keyspace::Key::new(key);
-            self.keyspace.db(*db).get(key).is_some_and(|entry| entry.expiry().is_some_and(|at| at < now))
+            self.keyspace
+                .db(*db)
+                .get(key)
+                .is_some_and(|entry| entry.expiry().is_some_and(|at| at < now))
         });
         if expired {
             self.clients.get_mut(client).session.watch_failed = true;
         }
     }
 }
-

@@ -61,7 +61,14 @@ fn exec(node: &mut Node, _: Argv, reply: &mut Reply) -> CommandResult {
 
 /// DISCARD
 fn discard(node: &mut Node, _: Argv, reply: &mut Reply) -> CommandResult {
-    if node.engine.clients.get(node.client).session.transaction.is_none() {
+    if node
+        .engine
+        .clients
+        .get(node.client)
+        .session
+        .transaction
+        .is_none()
+    {
         return Err(error::DISCARD_WITHOUT_MULTI);
     }
     node.engine.discard_transaction(node.client);
@@ -71,7 +78,14 @@ fn discard(node: &mut Node, _: Argv, reply: &mut Reply) -> CommandResult {
 
 /// WATCH key [key ...]
 fn watch(node: &mut Node, args: Argv, reply: &mut Reply) -> CommandResult {
-    if node.engine.clients.get(node.client).session.transaction.is_some() {
+    if node
+        .engine
+        .clients
+        .get(node.client)
+        .session
+        .transaction
+        .is_some()
+    {
         return Err(error::WATCH_INSIDE_MULTI);
     }
     for key in args.skip(1).iter() {

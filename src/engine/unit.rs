@@ -44,7 +44,12 @@ impl Unit {
 
     pub fn note_event(&mut self, class: Event, name: &'static str, db: usize, key: &[u8]) {
         if self.notifying {
-            self.events.push(KeyEvent { class, name, db, key: key.to_vec() });
+            self.events.push(KeyEvent {
+                class,
+                name,
+                db,
+                key: key.to_vec(),
+            });
         }
     }
 }

@@ -20,7 +20,10 @@ impl Watched {
     }
 
     pub fn watch(&mut self, client: ClientKey, db: usize, key: &[u8]) {
-        self.keys.entry((db, key.to_vec())).or_default().push(client);
+        self.keys
+            .entry((db, key.to_vec()))
+            .or_default()
+            .push(client);
     }
 
     pub fn unwatch(&mut self, client: ClientKey, db: usize, key: &[u8]) {

@@ -84,7 +84,11 @@ impl Effects {
     }
 
     /// Adds an effect from words that are counted but do not stand in one slice.
-    pub fn add_words<'w>(&mut self, db: Option<u32>, words: impl ExactSizeIterator<Item = &'w [u8]>) {
+    pub fn add_words<'w>(
+        &mut self,
+        db: Option<u32>,
+        words: impl ExactSizeIterator<Item = &'w [u8]>,
+    ) {
         self.begin(db);
         encode_header(b'*', words.len(), &mut self.buffer);
         for word in words {

@@ -14,7 +14,10 @@ pub enum AccessRule {
     /// Nothing: CLIENT NO-TOUCH, TOUCH-free commands, a snapshot at work.
     Leave,
     Lru,
-    Lfu { log_factor: u32, decay_minutes: u32 },
+    Lfu {
+        log_factor: u32,
+        decay_minutes: u32,
+    },
 }
 
 const LRU_BITS: u32 = 24;
@@ -32,7 +35,10 @@ pub fn touch(entry: &Entry, rule: AccessRule, now: UnixMillis, random: &mut Rand
     let bits = match rule {
         AccessRule::Leave => return,
         AccessRule::Lru => lru_seconds(now),
-        AccessRule::Lfu { log_factor, decay_minutes } => {
+        AccessRule::Lfu {
+            log_factor,
+            decay_minutes,
+        } => {
             let counter = decayed(entry.access(), decay_minutes, now);
             minutes(now) << 8 | incremented(counter, log_factor, random)
         }
@@ -49,7 +55,9 @@ pub fn idle_seconds(access: u32, now: UnixMillis) -> u64 {
 
 /// The access bits of a key that was last used so long ago.
 pub fn from_idle_seconds(idle: u64, now: UnixMillis) -> u32 {
-    lru_seconds(UnixMillis(now.0.saturating_sub(idle.saturating_mul(1000).min(i64::MAX as u64) as i64)))
+    lru_seconds(UnixMillis(now.0.saturating_sub(
+        idle.saturating_mul(1000).min(i64::MAX as u64) as i64,
+    )))
 }
 
 /// The LFU counter, decayed to now.
@@ -82,7 +90,11 @@ fn decayed(access: u32, decay_minutes: u32, now: UnixMillis) -> u32 {
 /// Grows ever more seldom: with probability 1 / ((counter - fresh) * factor + 1).
 fn incremented(counter: u32, log_factor: u32, random: &mut Random) -> u32 {
     let base = u64::from(counter.saturating_sub(LFU_FRESH));
-    if counter < 255 && random.chance(1, base * u64::from(log_factor) + 1) { counter + 1 } else { counter }
+    if counter < 255 && random.chance(1, base * u64::from(log_factor) + 1) {
+        counter + 1
+    } else {
+        counter
+    }
 }
 
 #[cfg(test)]
@@ -101,7 +113,10 @@ mod tests {
     fn frequency_grows_with_use_and_decays_with_minutes() {
         let mut random = Random::from_seed(1);
         let entry = Entry::new(b"k", None, super::super::entry::Content::Int(1));
-        let rule = AccessRule::Lfu { log_factor: 10, decay_minutes: 1 };
+        let rule = AccessRule::Lfu {
+            log_factor: 10,
+            decay_minutes: 1,
+        };
         let now = UnixMillis(60_000_000);
         entry.set_access(fresh(rule, now));
         for _ in 0..10_000 {
@@ -109,7 +124,13 @@ mod tests {
         }
         let counter = frequency(entry.access(), 1, now);
         assert!((20..60).contains(&counter), "{counter}");
-        assert_eq!(frequency(entry.access(), 1, UnixMillis(now.0 + 5 * 60_000)), counter - 5);
-        assert_eq!(frequency(entry.access(), 0, UnixMillis(now.0 + 5 * 60_000)), counter);
+        assert_eq!(
+            frequency(entry.access(), 1, UnixMillis(now.0 + 5 * 60_000)),
+            counter - 5
+        );
+        assert_eq!(
+            frequency(entry.access(), 0, UnixMillis(now.0 + 5 * 60_000)),
+            counter
+        );
     }
 }

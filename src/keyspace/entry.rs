@@ -91,7 +91,9 @@ impl Entry {
             return None;
         }
         // SAFETY: the flag says that eight bytes of expiry follow the header.
-        Some(UnixMillis(unsafe { self.base().add(HEADER_BYTES).cast::<i64>().read_unaligned() }))
+        Some(UnixMillis(unsafe {
+            self.base().add(HEADER_BYTES).cast::<i64>().read_unaligned()
+        }))
     }
 
     pub fn view(&self) -> View<'_> {
@@ -134,7 +136,8 @@ impl Entry {
 
     /// Overwrites an inline string in place where the entry is not shared and the new one takes the same room.
     pub fn try_overwrite(&mut self, bytes: &[u8]) -> bool {
-        if self.meta() & KIND_MASK != BYTES || !self.is_unique() || bytes.len() >= BIG_STRING_BYTES {
+        if self.meta() & KIND_MASK != BYTES || !self.is_unique() || bytes.len() >= BIG_STRING_BYTES
+        {
             return false;
         }
         let start = self.value_start();
@@ -180,7 +183,12 @@ impl Entry {
             && self.is_unique()
         {
             // SAFETY: the flag says that eight bytes of expiry follow the header, and the entry is not shared.
-            unsafe { self.base().add(HEADER_BYTES).cast::<i64>().write_unaligned(at.0) };
+            unsafe {
+                self.base()
+                    .add(HEADER_BYTES)
+                    .cast::<i64>()
+                    .write_unaligned(at.0)
+            };
             return;
         }
         *self = self.rebuilt(None, expiry);
@@ -215,7 +223,9 @@ impl Entry {
     fn with_int(key: &[u8], expiry: Option<UnixMillis>, value: i64) -> Self {
         let kind = int_kind(value);
         // SAFETY: `build` gives room for exactly the bytes asked for.
-        Self::build(key, expiry, kind, 1 << kind, |place| unsafe { write_int(place, kind, value) })
+        Self::build(key, expiry, kind, 1 << kind, |place| unsafe {
+            write_int(place, kind, value)
+        })
     }
 
     fn with_bytes(key: &[u8], expiry: Option<UnixMillis>, bytes: &[u8]) -> Self {
@@ -244,13 +254,19 @@ impl Entry {
         value_bytes: usize,
         write_value: impl FnOnce(*mut u8),
     ) -> Self {
-        let expiry_bytes = if expiry.is_some() { size_of::<i64>() } else { 0 };
+        let expiry_bytes = if expiry.is_some() {
+            size_of::<i64>()
+        } else {
+            0
+        };
         let key_start = HEADER_BYTES + expiry_bytes + varint_bytes(key.len());
         let layout = layout_of(key_start + key.len() + value_bytes);
         // SAFETY: the layout is not empty; every byte that is read later is written here, inside the allocation.
         unsafe {
             let base = alloc(layout);
-            let Some(pointer) = NonNull::new(base) else { handle_alloc_error(layout) };
+            let Some(pointer) = NonNull::new(base) else {
+                handle_alloc_error(layout)
+            };
             let flag = if expiry.is_some() { HAS_EXPIRY } else { 0 };
             base.cast::<Header>().write(Header {
                 count: AtomicU32::new(1),
@@ -272,7 +288,9 @@ impl Entry {
         let rebuilt = match self.view() {
             View::Int(value) => Self::with_int(key, expiry, value),
             View::Bytes(bytes) => Self::with_bytes(key, expiry, bytes),
-            View::Value(value) if !self.is_unique() => Self::with_box(key, expiry, Box::new(value.clone())),
+            View::Value(value) if !self.is_unique() => {
+                Self::with_box(key, expiry, Box::new(value.clone()))
+            }
             View::Value(_) => {
                 let place = self.value_start();
                 // SAFETY: a Box<Value> lies here and the entry is not shared. It is moved out: the kind left behind says
@@ -310,7 +328,12 @@ impl Entry {
     }
 
     fn key_place(&self) -> (usize, usize) {
-        let at = HEADER_BYTES + if self.meta() & HAS_EXPIRY != 0 { size_of::<i64>() } else { 0 };
+        let at = HEADER_BYTES
+            + if self.meta() & HAS_EXPIRY != 0 {
+                size_of::<i64>()
+            } else {
+                0
+            };
         // SAFETY: the key's length stands here.
         let (length, used) = unsafe { read_varint(self.base().add(at)) };
         (at + used, length)
@@ -493,22 +516,30 @@ mod tests {
     fn random_changes_agree_with_a_model_and_leave_shared_entries_alone() {
         let mut random = Random::from_seed(11);
         for _ in 0..3_000 {
-            let mut key: Vec<u8> = (0..random.below(200)).map(|_| random.next_u64() as u8).collect();
+            let mut key: Vec<u8> = (0..random.below(200))
+                .map(|_| random.next_u64() as u8)
+                .collect();
             let mut value = |random: &mut Random| match random.below(3) {
                 0 => Model::Int(random.next_u64() as i64 >> random.below(64)),
                 1 => Model::Bytes(vec![1; random.below(300) as usize]),
                 _ => Model::Bytes(vec![2; random.below(40_000) as usize]),
             };
             let mut model = value(&mut random);
-            let mut expiry = random.chance(1, 2).then(|| UnixMillis(random.next_u64() as i64));
+            let mut expiry = random
+                .chance(1, 2)
+                .then(|| UnixMillis(random.next_u64() as i64));
             let mut entry = make(&key, expiry, &model);
             entry.set_access(random.below(1 << 24) as u32);
             let access = entry.access();
-            let picture = random.chance(1, 2).then(|| (entry.clone(), key.clone(), expiry, model.clone()));
+            let picture = random
+                .chance(1, 2)
+                .then(|| (entry.clone(), key.clone(), expiry, model.clone()));
             for _ in 0..4 {
                 match random.below(4) {
                     0 => {
-                        expiry = random.chance(1, 2).then(|| UnixMillis(random.below(1 << 40) as i64));
+                        expiry = random
+                            .chance(1, 2)
+                            .then(|| UnixMillis(random.below(1 << 40) as i64));
                         entry.set_expiry(expiry);
                     }
                     1 => {
@@ -545,7 +576,13 @@ mod tests {
 
     #[test]
     fn a_key_of_sixteen_bytes_with_a_small_integer_takes_two_steps_of_the_allocator() {
-        assert_eq!(Entry::new(&[b'k'; 16], None, Content::Int(12_345_678)).own_bytes(), 32);
-        assert_eq!(Entry::new(&[b'k'; 16], None, Content::Bytes(&[0; 64])).own_bytes(), 96);
+        assert_eq!(
+            Entry::new(&[b'k'; 16], None, Content::Int(12_345_678)).own_bytes(),
+            32
+        );
+        assert_eq!(
+            Entry::new(&[b'k'; 16], None, Content::Bytes(&[0; 64])).own_bytes(),
+            96
+        );
     }
 }

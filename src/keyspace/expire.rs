@@ -24,7 +24,10 @@ pub struct ExpiryIndex {
 impl ExpiryIndex {
     /// Notes that the key with `hash` is to be looked at once `at` has passed.
     pub fn note(&mut self, at: UnixMillis, hash: u64) {
-        self.buckets.entry(at.0 >> BUCKET_BITS).or_default().push(hash);
+        self.buckets
+            .entry(at.0 >> BUCKET_BITS)
+            .or_default()
+            .push(hash);
         self.notes += 1;
     }
 
@@ -57,7 +60,11 @@ impl ExpiryIndex {
 
     /// Drops outdated notes from a few buckets, going round: `is_current(hash, from, to)` says if a key of that hash
     /// expires in that span. Called while notes outnumber volatile keys.
-    pub fn sweep(&mut self, buckets: usize, mut is_current: impl FnMut(u64, UnixMillis, UnixMillis) -> bool) {
+    pub fn sweep(
+        &mut self,
+        buckets: usize,
+        mut is_current: impl FnMut(u64, UnixMillis, UnixMillis) -> bool,
+    ) {
         for _ in 0..buckets {
             let Some((&key, hashes)) = self.buckets.range_mut(self.sweep_from..).next() else {
                 self.sweep_from = i64::MIN;
@@ -108,7 +115,9 @@ mod tests {
             index.note(UnixMillis(1_000 * round), 1);
             index.note(UnixMillis(70_000), 2);
         }
-        index.sweep(1_000, |hash, from, to| hash == 2 && (from.0..to.0).contains(&70_000));
+        index.sweep(1_000, |hash, from, to| {
+            hash == 2 && (from.0..to.0).contains(&70_000)
+        });
         index.sweep(1_000, |hash, _, _| hash == 2);
         assert_eq!(index.len(), 1);
         index.clear();

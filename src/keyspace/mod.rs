@@ -26,7 +26,10 @@ pub struct Key<'a> {
 
 impl<'a> Key<'a> {
     pub fn new(bytes: &'a [u8]) -> Self {
-        Key { bytes, hash: element::hash(bytes) }
+        Key {
+            bytes,
+            hash: element::hash(bytes),
+        }
     }
 }
 
@@ -92,7 +95,9 @@ impl Database {
 
     /// Sets or takes away the expiry of a key; false if there is no such key.
     pub fn set_expiry(&mut self, key: Key, expiry: Option<UnixMillis>) -> bool {
-        let Some(mut entry) = self.table.get_mut(key.hash, key.bytes) else { return false };
+        let Some(mut entry) = self.table.get_mut(key.hash, key.bytes) else {
+            return false;
+        };
         let old = entry.expiry();
         entry.set_expiry(expiry);
         drop(entry);
@@ -149,7 +154,11 @@ impl Database {
         }
         let table = &self.table;
         self.index.sweep(buckets, |hash, from, to| {
-            table.find_hash(hash, |entry| entry.expiry().is_some_and(|at| from <= at && at < to)).is_some()
+            table
+                .find_hash(hash, |entry| {
+                    entry.expiry().is_some_and(|at| from <= at && at < to)
+                })
+                .is_some()
         });
     }
 
@@ -161,7 +170,10 @@ impl Database {
     }
 
     pub fn picture(&self) -> DatabasePicture {
-        DatabasePicture { table: self.table.clone(), volatile: self.volatile }
+        DatabasePicture {
+            table: self.table.clone(),
+            volatile: self.volatile,
+        }
     }
 
     pub fn heap_bytes(&self) -> usize {
@@ -191,7 +203,10 @@ pub struct KeyspacePicture {
 
 impl KeyspacePicture {
     pub fn len(&self) -> usize {
-        self.databases.iter().map(|database| database.table.len()).sum()
+        self.databases
+            .iter()
+            .map(|database| database.table.len())
+            .sum()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -201,7 +216,9 @@ impl KeyspacePicture {
 
 impl Keyspace {
     pub fn new(databases: usize) -> Self {
-        Keyspace { databases: (0..databases).map(|_| Database::default()).collect() }
+        Keyspace {
+            databases: (0..databases).map(|_| Database::default()).collect(),
+        }
     }
 
     /// How many databases there are, empty ones included.
@@ -238,6 +255,8 @@ impl Keyspace {
 
     /// All databases at this moment, in O(databases).
     pub fn picture(&self) -> KeyspacePicture {
-        KeyspacePicture { databases: self.databases.iter().map(Database::picture).collect() }
+        KeyspacePicture {
+            databases: self.databases.iter().map(Database::picture).collect(),
+        }
     }
 }

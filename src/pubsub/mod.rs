@@ -22,7 +22,10 @@ pub struct Delivery<'p> {
 
 impl PubSub {
     pub fn subscribe(&mut self, client: ClientKey, channel: &[u8]) {
-        self.channels.entry(channel.to_vec()).or_default().push(client);
+        self.channels
+            .entry(channel.to_vec())
+            .or_default()
+            .push(client);
     }
 
     pub fn unsubscribe(&mut self, client: ClientKey, channel: &[u8]) {
@@ -35,7 +38,10 @@ impl PubSub {
     }
 
     pub fn subscribe_pattern(&mut self, client: ClientKey, pattern: &[u8]) {
-        self.patterns.entry(pattern.to_vec()).or_default().push(client);
+        self.patterns
+            .entry(pattern.to_vec())
+            .or_default()
+            .push(client);
     }
 
     pub fn unsubscribe_pattern(&mut self, client: ClientKey, pattern: &[u8]) {
@@ -48,7 +54,10 @@ impl PubSub {
     }
 
     pub fn subscribe_shard(&mut self, client: ClientKey, channel: &[u8]) {
-        self.shard_channels.entry(channel.to_vec()).or_default().push(client);
+        self.shard_channels
+            .entry(channel.to_vec())
+            .or_default()
+            .push(client);
     }
 
     pub fn unsubscribe_shard(&mut self, client: ClientKey, channel: &[u8]) {
@@ -63,10 +72,21 @@ impl PubSub {
     /// Listeners of `channel` in the order in which they subscribed, then those by pattern.
     pub fn listeners<'p>(&'p self, channel: &'p [u8]) -> impl Iterator<Item = Delivery<'p>> {
         let direct = self.channels.get(channel).into_iter().flatten();
-        let by_pattern = self.patterns.iter().filter(move |(pattern, _)| glob::matches(pattern, channel, false));
-        direct.map(|&client| Delivery { client, pattern: None }).chain(by_pattern.flat_map(|(pattern, clients)| {
-            clients.iter().map(move |&client| Delivery { client, pattern: Some(pattern) })
-        }))
+        let by_pattern = self
+            .patterns
+            .iter()
+            .filter(move |(pattern, _)| glob::matches(pattern, channel, false));
+        direct
+            .map(|&client| Delivery {
+                client,
+                pattern: None,
+            })
+            .chain(by_pattern.flat_map(|(pattern, clients)| {
+                clients.iter().map(move |&client| Delivery {
+                    client,
+                    pattern: Some(pattern),
+                })
+            }))
     }
 
     pub fn shard_listeners(&self, channel: &[u8]) -> &[ClientKey] {
@@ -100,7 +120,11 @@ impl PubSub {
     }
 }
 
-fn active<'p>(channels: &'p HashMap<Vec<u8>, Vec<ClientKey>>, pattern: Option<&[u8]>) -> Vec<&'p [u8]> {
-    let wanted = |channel: &&Vec<u8>| pattern.is_none_or(|pattern| glob::matches(pattern, channel, false));
+fn active<'p>(
+    channels: &'p HashMap<Vec<u8>, Vec<ClientKey>>,
+    pattern: Option<&[u8]>,
+) -> Vec<&'p [u8]> {
+    let wanted =
+        |channel: &&Vec<u8>| pattern.is_none_or(|pattern| glob::matches(pattern, channel, false));
     channels.keys().filter(wanted).map(Vec::as_slice).collect()
 }

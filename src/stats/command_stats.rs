@@ -26,7 +26,10 @@ pub struct Histogram {
 
 impl Default for Histogram {
     fn default() -> Self {
-        Histogram { buckets: [0; 32], longest: Duration::ZERO }
+        Histogram {
+            buckets: [0; 32],
+            longest: Duration::ZERO,
+        }
     }
 }
 
@@ -40,7 +43,11 @@ impl Histogram {
 
     /// Upper bounds in microseconds and counts of the buckets in use.
     pub fn iter(&self) -> impl Iterator<Item = (u64, u64)> {
-        self.buckets.iter().enumerate().filter(|(_, count)| **count > 0).map(|(bucket, count)| (1 << bucket, *count))
+        self.buckets
+            .iter()
+            .enumerate()
+            .filter(|(_, count)| **count > 0)
+            .map(|(bucket, count)| (1 << bucket, *count))
     }
 
     /// The bound below which `permille` of the durations lie, in microseconds.
@@ -67,7 +74,10 @@ mod tests {
         for micros in [0, 1, 2, 3, 1000] {
             histogram.note(Duration::from_micros(micros));
         }
-        assert_eq!(histogram.iter().collect::<Vec<_>>(), [(1, 1), (2, 1), (4, 2), (1024, 1)]);
+        assert_eq!(
+            histogram.iter().collect::<Vec<_>>(),
+            [(1, 1), (2, 1), (4, 2), (1024, 1)]
+        );
         assert_eq!(histogram.quantile_micros(1000), 1024);
         assert_eq!(histogram.longest, Duration::from_millis(1));
     }

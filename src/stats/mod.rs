@@ -37,7 +37,10 @@ pub struct Stats {
 
 impl Stats {
     pub fn new(commands: usize) -> Self {
-        Stats { commands: vec![CommandStats::default(); commands], ..Stats::default() }
+        Stats {
+            commands: vec![CommandStats::default(); commands],
+            ..Stats::default()
+        }
     }
 
     pub fn count_error(&mut self, code: &str) {

@@ -51,7 +51,11 @@ impl Slowlog {
 
 /// The words of a request as the log keeps them: what is cut is said.
 pub fn clipped(argv: Argv) -> Vec<Vec<u8>> {
-    let kept = if argv.len() > WORDS_MAX { WORDS_MAX - 1 } else { argv.len() };
+    let kept = if argv.len() > WORDS_MAX {
+        WORDS_MAX - 1
+    } else {
+        argv.len()
+    };
     let mut words: Vec<Vec<u8>> = argv
         .iter()
         .take(kept)
@@ -60,7 +64,9 @@ pub fn clipped(argv: Argv) -> Vec<Vec<u8>> {
                 return word.to_vec();
             }
             let mut clipped = word[..WORD_BYTES_MAX].to_vec();
-            clipped.extend_from_slice(format!("... ({} more bytes)", word.len() - WORD_BYTES_MAX).as_bytes());
+            clipped.extend_from_slice(
+                format!("... ({} more bytes)", word.len() - WORD_BYTES_MAX).as_bytes(),
+            );
             clipped
         })
         .collect();

@@ -38,7 +38,8 @@ pub async fn accept(socket: ListeningSocket, lock: EngineLock, reactors: Vec<Rem
                 if reactors.len() == 1 {
                     reactor::spawn(serve_client::serve(socket, lock));
                 } else {
-                    reactors[next % reactors.len()].spawn(move || serve_client::serve(socket, lock));
+                    reactors[next % reactors.len()]
+                        .spawn(move || serve_client::serve(socket, lock));
                     next += 1;
                 }
             }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use async_std::channel;
 
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::file::Loaded;
 use crate::engine::Engine;
 use crate::io::listening;
 use crate::io::reactor::Reactor;
@@ -16,10 +16,8 @@ use super::engine_lock::EngineLock;
 use super::{accept, reclaim, tick};
 
 /// Runs a node with these settings until it stops.
-pub fn run(config: Config) -> ExitCode {
-    // One thread is enough for what async-std does here, and more would only wake each other.
-    // SAFETY is not needed: the variable is read by async-std when its runtime starts, below.
-    match start(config) {
+pub fn run(loaded: Loaded) -> ExitCode {
+    match start(loaded) {
         Ok(code) => code,
         Err(error) => {
             log::error!("{error}");
@@ -28,10 +26,15 @@ pub fn run(config: Config) -> ExitCode {
     }
 }
 
-fn start(config: Config) -> io::Result<ExitCode> {
+fn start(loaded: Loaded) -> io::Result<ExitCode> {
     let clock = Clock::system();
-    let engine = Engine::new(config, clock.clone(), Random::from_system());
-    let addresses: Vec<String> = engine.config.bind.iter().map(|address| address.word()).collect();
+    let engine = Engine::new(loaded.config, clock.clone(), Random::from_system());
+    let addresses: Vec<String> = engine
+        .config
+        .bind
+        .iter()
+        .map(|address| address.word())
+        .collect();
     let (port, backlog) = (engine.config.port as u16, engine.config.tcp_backlog as i32);
     let threads = engine.config.io_threads.max(1) as usize;
     let (intents, _intents) = channel::unbounded();

@@ -23,7 +23,11 @@ struct Door {
 
 impl EngineLock {
     pub fn new(engine: Engine, intents: Sender<Intent>, garbage: Sender<Vec<Garbage>>) -> Self {
-        EngineLock(Arc::new(Door { engine: Mutex::new(engine), intents, garbage }))
+        EngineLock(Arc::new(Door {
+            engine: Mutex::new(engine),
+            intents,
+            garbage,
+        }))
     }
 
     /// Runs `work` with the engine, alone. The clock is read once, so all of `work` happens at one moment.

@@ -7,10 +7,12 @@ use async_std::channel::Receiver;
 use crate::engine::data::Garbage;
 
 pub fn start(garbage: Receiver<Vec<Garbage>>) -> std::io::Result<()> {
-    std::thread::Builder::new().name("reclaim".into()).spawn(move || {
-        while let Ok(batch) = async_std::task::block_on(garbage.recv()) {
-            drop(batch);
-        }
-    })?;
+    std::thread::Builder::new()
+        .name("reclaim".into())
+        .spawn(move || {
+            while let Ok(batch) = async_std::task::block_on(garbage.recv()) {
+                drop(batch);
+            }
+        })?;
     Ok(())
 }

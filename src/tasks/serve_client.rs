@@ -119,7 +119,11 @@ impl Connection {
             } else if self.standing.is_replica && self.out.is_empty() {
                 return Ended::BecameReplica;
             } else if !self.standing.blocked {
-                let progress = if self.waiting.is_empty() { self.read() } else { Ok(self.execute_waiting()) };
+                let progress = if self.waiting.is_empty() {
+                    self.read()
+                } else {
+                    Ok(self.execute_waiting())
+                };
                 match progress {
                     Ok(Progress::Worked) => continue,
                     Ok(Progress::Idle) => {}
@@ -147,7 +151,11 @@ impl Connection {
             let readable = !self.at_end && self.stream.poll_readable(context).is_ready();
             let writable = !self.out.is_empty() && self.stream.poll_writable(context).is_ready();
             let busy = self.standing.blocked || !self.waiting.is_empty();
-            if (readable && !busy) || writable { Poll::Ready(()) } else { Poll::Pending }
+            if (readable && !busy) || writable {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
         })
         .await;
     }
@@ -193,7 +201,9 @@ impl Connection {
             } else {
                 // The buffer has more room than the argument has bytes left: what follows must not be swallowed.
                 let mut rest = vec![0; missing];
-                self.stream.try_read(&mut rest).inspect(|&count| buffer.extend_from_slice(&rest[..count]))
+                self.stream
+                    .try_read(&mut rest)
+                    .inspect(|&count| buffer.extend_from_slice(&rest[..count]))
             };
             return match read {
                 Ok(0) => Ok(Progress::End),
@@ -264,7 +274,9 @@ impl Connection {
             let (key, out, waker, parser) = (self.key, &mut self.out, &self.waker, &self.parser);
             let (executed, standing) = self.lock.with(|engine| {
                 engine.begin_batch(key);
-                let requests = (next..end).map(|index| parser.request(input, index)).zip(found);
+                let requests = (next..end)
+                    .map(|index| parser.request(input, index))
+                    .zip(found);
                 if end - next > 1 {
                     prefetch(engine, key, requests.clone());
                 }
@@ -284,7 +296,9 @@ impl Connection {
             self.standing = standing;
             self.limits.authenticated = standing.authenticated;
             if executed < end {
-                self.waiting.extend((executed..count).map(|index| self.parser.request(input, index).into()));
+                self.waiting.extend(
+                    (executed..count).map(|index| self.parser.request(input, index).into()),
+                );
                 return;
             }
             next = end;
@@ -302,7 +316,9 @@ impl Connection {
         self.standing = self.lock.with(|engine| {
             engine.begin_batch(key);
             for _ in 0..REQUESTS_PER_LOCK {
-                let Some(request) = waiting.front() else { break };
+                let Some(request) = waiting.front() else {
+                    break;
+                };
                 let argv = request.argv();
                 let flow = engine.execute(key, argv, table::lookup(argv));
                 if flow != Flow::Postponed {
@@ -314,7 +330,11 @@ impl Connection {
             }
             engine.end_batch(key, out, waker)
         });
-        if self.waiting.len() < before { Progress::Worked } else { Progress::Idle }
+        if self.waiting.len() < before {
+            Progress::Worked
+        } else {
+            Progress::Idle
+        }
     }
 
     /// Tells the peer what is wrong with its bytes, and closes.
@@ -337,8 +357,14 @@ pub enum Progress {
 }
 
 /// Fetches what the batch will touch into the caches, in two rounds that overlap their misses.
-fn prefetch<'a>(engine: &Engine, key: ClientKey, requests: impl Iterator<Item = (Argv<'a>, Lookup)>) {
-    let Some(client) = engine.clients.find(key) else { return };
+fn prefetch<'a>(
+    engine: &Engine,
+    key: ClientKey,
+    requests: impl Iterator<Item = (Argv<'a>, Lookup)>,
+) {
+    let Some(client) = engine.clients.find(key) else {
+        return;
+    };
     let database = engine.keyspace.db(client.session.db);
     if database.len() < PREFETCH_KEYS_MIN {
         return;

@@ -37,7 +37,10 @@ fn get(data: &mut Data, args: Argv, reply: &mut Reply) -> CommandResult {
 /// SET key value [NX | XX] [GET] [EX seconds | PX milliseconds | EXAT seconds | PXAT milliseconds | KEEPTTL]
 fn set(data: &mut Data, args: Argv, reply: &mut Reply) -> CommandResult {
     let key = Key::new(args.get(1));
-    let value = StringValue { bytes: args.get(2), shared: args.shared(2) };
+    let value = StringValue {
+        bytes: args.get(2),
+        shared: args.shared(2),
+    };
     if args.len() == 3 {
         data.set_string(key, value, ExpiryChange::Set(None));
         data.wrote(key, 1, Event::String, "set");
@@ -68,12 +71,23 @@ fn set(data: &mut Data, args: Argv, reply: &mut Reply) -> CommandResult {
     data.set_string(key, value, options.expiry);
     data.wrote(key, 1, Event::String, "set");
     if let ExpiryChange::Set(Some(at)) = options.expiry {
-        data.unit.note_event(Event::Generic, "expire", data.db, key.bytes);
+        data.unit
+            .note_event(Event::Generic, "expire", data.db, key.bytes);
         let mut digits = itoa::Buffer::new();
-        data.propagate(&[b"SET", key.bytes, value.bytes, b"PXAT", digits.format(at.0).as_bytes()]);
+        data.propagate(&[
+            b"SET",
+            key.bytes,
+            value.bytes,
+            b"PXAT",
+            digits.format(at.0).as_bytes(),
+        ]);
     } else if options.get {
-        let kept: Vec<&[u8]> =
-            args.iter().enumerate().filter(|(at, word)| *at < 3 || !word.eq_ignore_ascii_case(b"GET")).map(|(_, word)| word).collect();
+        let kept: Vec<&[u8]> = args
+            .iter()
+            .enumerate()
+            .filter(|(at, word)| *at < 3 || !word.eq_ignore_ascii_case(b"GET"))
+            .map(|(_, word)| word)
+            .collect();
         data.propagate(&kept);
     }
     if !options.get {
@@ -112,7 +126,8 @@ impl SetOptions {
                 b"EX" | b"PX" | b"EXAT" | b"PXAT" if !has_expiry && at + 1 < args.len() => {
                     has_expiry = true;
                     at += 1;
-                    options.expiry = ExpiryChange::Set(Some(expiry_at(&word, args.get(at), now, "set")?));
+                    options.expiry =
+                        ExpiryChange::Set(Some(expiry_at(&word, args.get(at), now, "set")?));
                 }
                 _ => return Err(error::SYNTAX),
             }
@@ -123,13 +138,26 @@ impl SetOptions {
 }
 
 /// The moment that `EX n` and its like mean. `command` is named in the error.
-pub fn expiry_at(unit: &[u8], text: &[u8], now: UnixMillis, command: &str) -> Result<UnixMillis, CommandError> {
+pub fn expiry_at(
+    unit: &[u8],
+    text: &[u8],
+    now: UnixMillis,
+    command: &str,
+) -> Result<UnixMillis, CommandError> {
     let invalid = || CommandError::from(format!("ERR invalid expire time in '{command}' command"));
     let amount = number::parse_i64(text).ok_or(error::NOT_AN_INTEGER)?;
     if amount <= 0 {
         return Err(invalid());
     }
-    let millis = if matches!(unit, b"EX" | b"EXAT") { amount.checked_mul(1000).ok_or_else(invalid)? } else { amount };
-    let base = if matches!(unit, b"EX" | b"PX") { now.0 } else { 0 };
+    let millis = if matches!(unit, b"EX" | b"EXAT") {
+        amount.checked_mul(1000).ok_or_else(invalid)?
+    } else {
+        amount
+    };
+    let base = if matches!(unit, b"EX" | b"PX") {
+        now.0
+    } else {
+        0
+    };
     millis.checked_add(base).map(UnixMillis).ok_or_else(invalid)
 }
