@@ -172,6 +172,15 @@ impl<E: Element> CowTable<E> {
         }
     }
 
+    /// The same for a key that will be changed: the leaf's header as well.
+    #[inline]
+    pub fn prefetch_mut(&self, hash: u64) {
+        if let Some(leaf) = self.leaf_of(hash) {
+            leaf.prefetch_header();
+            leaf.prefetch_home(leaf::tag_of(hash));
+        }
+    }
+
     /// Second stage: the element, found by its tag in what the first stage has fetched.
     #[inline]
     pub fn prefetch_element(&self, hash: u64) {

@@ -44,7 +44,7 @@ impl Hashing {
         let mixed = Random::from_seed(key).next_u64();
         match self {
             Hashing::Spread => mixed,
-            Hashing::Skewed => mixed >> 28 | 0xabcd_ef1 << 36,
+            Hashing::Skewed => mixed >> 28 | 0x0abc_def1 << 36,
             Hashing::OneTag => mixed & !0xffff | 7,
             Hashing::Few => (key % 13).wrapping_mul(0x9e37_79b9_7f4a_7c15),
             Hashing::One => 0xfeed_0000_0000_beef,
@@ -281,7 +281,7 @@ fn random_operations_agree_with_a_map_and_snapshots_stay_as_they_were() {
                 }
                 _ => assert_eq!(bench.get(key), bench.model.get(&key).copied()),
             }
-            if step % 500 == 0 {
+            if step % 1_000 == 0 {
                 check(&bench.table, &bench.model);
                 let seen: HashSet<u64> = scan_all(&bench.table).into_iter().collect();
                 assert_eq!(seen.len(), bench.model.len(), "{hashing:?}");
@@ -322,6 +322,15 @@ fn a_table_grows_and_shrinks_through_every_shape() {
         }
         bench.finish();
     }
+}
+
+#[test]
+fn tables_and_walks_may_go_to_other_threads() {
+    fn sendable<T: Send>() {}
+    fn shareable<T: Sync>() {}
+    sendable::<CowTable<Blob<f64>>>();
+    shareable::<CowTable<Blob<f64>>>();
+    sendable::<Walk<Blob<f64>>>();
 }
 
 #[test]
