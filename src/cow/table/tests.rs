@@ -519,6 +519,28 @@ fn a_walk_over_a_snapshot_gives_back_what_the_owner_has_overwritten_since() {
 }
 
 #[test]
+fn a_walk_reads_on_wherever_the_other_owner_lets_go() {
+    for hashing in HASHINGS {
+        for stop in 0..14 {
+            let bench = Bench::filled(hashing, 300);
+            let mut walk = bench.table.clone().into_walk();
+            let mut seen = HashSet::new();
+            let mut read = |element: &Probe| assert!(seen.insert(element.number()));
+            for _ in 0..stop {
+                walk.next_batch(&mut read);
+            }
+            // What the walk has queued by now hangs on nodes of which it becomes the last owner.
+            drop(bench.table);
+            while walk.next_batch(&mut read) {}
+            assert_eq!(seen.len(), 300, "{hashing:?}");
+            drop(walk);
+            assert_eq!(bench.elements.load(Ordering::Relaxed), 0);
+            assert_eq!(bench.nodes.load(Ordering::Relaxed), 0);
+        }
+    }
+}
+
+#[test]
 fn a_write_copies_one_way_and_a_miss_copies_nothing() {
     let mut bench = Bench::filled(Hashing::Spread, 5_000);
     let snapshot = bench.table.clone();
