@@ -31,5 +31,5 @@ mod reshape;
 mod way;
 
 pub mod table;
-pub mod walk;
 pub mod tree;
+pub mod walk;
