@@ -26,6 +26,10 @@ pub mod blob;
 
 mod leaf;
 mod node;
+
+mod reshape;
+mod way;
+
 pub mod table;
 pub mod tree;
 pub mod walk;

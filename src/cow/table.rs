@@ -12,10 +12,8 @@
 //!   leaf 11  (depth 2)
 //! ```
 //!
-//! A leaf that is full splits in two at its next bit; if its parent tells no further bit apart, the parent doubles, up
-//! to 256 places, and below that the leaf becomes an inner node of its own. Leaves that have shrunk merge with their other
-//! half, and what is above them shrinks in turn. All of this is local: no step moves more than one leaf's elements and one
-//! inner node, so no operation takes longer because the table is large.
+//! A leaf that is full splits in two, and two that have shrunk merge (`reshape.rs`). All of this is local: no step moves
+//! more than one leaf's elements and one inner node's links, so no operation takes longer because the table is large.
 //!
 //! Keys whose 64-bit hashes are all equal are told apart by a second hash, below an inner node that says so.
 //!
@@ -23,21 +21,20 @@
 //! provided that callers pass the hash of the key they pass. With a wrong hash elements are not found, but nothing worse.
 #![allow(
     unsafe_code,
-    reason = "the way down changes nodes through raw places once they are its own"
+    reason = "a table vouches for its tree: alive while it is, and unchanged while it is borrowed"
 )]
 
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 
-use super::element::{Element, Ref, RefMut, second_hash};
-use super::leaf::{self, ELEMENTS_MAX, FILL, LINES_MAX, Leaf, LeafMut, Slot};
-use super::node::{self, FANOUT_BITS_MAX, Inner, InnerMut, Link};
+use super::element::{Element, Ref, RefMut};
+use super::leaf::{self, Leaf, Slot};
+use super::node::{self, Link};
+use super::reshape;
 use super::walk::{Iter, Walk};
+use super::way::{self, OwnWay, Way};
 use crate::random::Random;
-
-/// A leaf merges with its other half when both together fill no more than these.
-const MERGED_MAX: usize = FILL[3];
 
 /// How often [`CowTable::random`] draws again before it takes what it finds.
 const DRAWS_MAX: u32 = 32;
@@ -88,10 +85,11 @@ impl<E: Element> CowTable<E> {
     /// there, but nothing if the key is missing.
     #[inline]
     pub fn get_mut(&mut self, hash: u64, key: &[u8]) -> Option<RefMut<'_, E>> {
-        self.find(hash, key)?;
-        let slot = self.own_way(hash, key).find::<E>(key)?;
-        // SAFETY: the way to the slot is the table's alone, and the table borrowed for as long as the guard lives.
-        Some(unsafe { RefMut::new(slot) })
+        // SAFETY: the tree is the table's, which is borrowed for as long as the guard lives.
+        unsafe {
+            let (_, slot) = OwnWay::to_element::<E>(NonNull::from(&mut self.root), hash, key)?;
+            Some(RefMut::new(slot))
+        }
     }
 
     /// Adds an element, or replaces the one of its key, which is given back. `hash` is the key's.
@@ -110,15 +108,18 @@ impl<E: Element> CowTable<E> {
     /// The place of a key, there or not, found once. Copies what a clone shares on the way there.
     #[inline]
     pub fn entry(&mut self, hash: u64, key: &[u8]) -> Entry<'_, E> {
-        let way = self.own_way(hash, key);
-        match way.find::<E>(key) {
-            // SAFETY: the way to the slot is the table's alone, and the table borrowed for as long as the guard lives.
-            Some(slot) => Entry::Occupied(unsafe { RefMut::new(slot) }),
-            None => Entry::Vacant(Vacant {
-                table: self,
-                way,
-                hash,
-            }),
+        // SAFETY: the tree is the table's, which is borrowed for as long as the guard or the place lives.
+        unsafe {
+            let way = OwnWay::make::<E>(NonNull::from(&mut self.root), hash, key);
+            match way.find::<E>(key) {
+                Some(slot) => Entry::Occupied(RefMut::new(slot)),
+                None => Entry::Vacant(Vacant {
+                    length: &mut self.length,
+                    way,
+                    hash,
+                    elements: PhantomData,
+                }),
+            }
         }
     }
 
@@ -148,17 +149,18 @@ impl<E: Element> CowTable<E> {
 
     /// Takes the element of this key out. Copies what a clone shares on the way there, but nothing if the key is missing.
     pub fn remove(&mut self, hash: u64, key: &[u8]) -> Option<E> {
-        self.find(hash, key)?;
-        let way = self.own_way(hash, key);
-        let slot = way.find::<E>(key)?;
-        let leaf = way.leaf()?;
-        self.length -= 1;
-        // SAFETY: the slot's element was the leaf's, and is the handle's from here on.
-        let element = unsafe { E::from_raw(leaf.remove(slot)) };
-        if leaf.leaf().len() + 4 <= FILL[leaf.leaf().lines() - 1] || leaf.leaf().len() <= 3 {
-            self.shrink(hash, key);
+        let root = NonNull::from(&mut self.root);
+        // SAFETY: the tree is the table's; the slot's element was the leaf's, and is the handle's from there on.
+        unsafe {
+            let (way, slot) = OwnWay::to_element::<E>(root, hash, key)?;
+            let leaf = way.leaf()?;
+            let element = E::from_raw(leaf.remove(slot));
+            self.length -= 1;
+            if reshape::may_shrink(leaf.leaf()) {
+                reshape::shrink::<E>(root, hash, key);
+            }
+            Some(element)
         }
-        Some(element)
     }
 
     /// First stage of fetching a key that will be looked up soon: everything but the element. For batches of keys: this
@@ -166,6 +168,15 @@ impl<E: Element> CowTable<E> {
     #[inline]
     pub fn prefetch(&self, hash: u64) {
         if let Some(leaf) = self.leaf_of(hash) {
+            leaf.prefetch_home(leaf::tag_of(hash));
+        }
+    }
+
+    /// The same for a key that will be changed: the leaf's header as well.
+    #[inline]
+    pub fn prefetch_mut(&self, hash: u64) {
+        if let Some(leaf) = self.leaf_of(hash) {
+            leaf.prefetch_header();
             leaf.prefetch_home(leaf::tag_of(hash));
         }
     }
@@ -248,7 +259,8 @@ impl<E: Element> CowTable<E> {
             let mut way = self.way(random.next_u64());
             let depth = way.depth();
             while way.link.is_inner() {
-                way = Way::below(way.link, random.next_u64());
+                // SAFETY: likewise; only where the second hash begins is an inner node left.
+                way = unsafe { Way::below(way.link, random.next_u64()) };
             }
             // SAFETY: the leaf is alive and unchanged as long as the table is borrowed.
             let Some(leaf) = (unsafe { way.link.leaf() }) else {
@@ -282,12 +294,6 @@ impl<E: Element> CowTable<E> {
         self.iter_from(0)
     }
 
-    /// The elements from the leaf on that `hash` belongs to.
-    fn iter_from(&self, hash: u64) -> Iter<'_, E> {
-        // SAFETY: the tree is alive and unchanged as long as the table is borrowed, and so is the iterator.
-        unsafe { Iter::new(self.root, hash) }
-    }
-
     /// A walk over all elements that frees nodes and elements as it passes them, as far as nobody else needs them: for a
     /// clone that serves as a snapshot, and for dropping a large table in small steps.
     pub fn into_walk(self) -> Walk<E> {
@@ -315,19 +321,14 @@ impl<E: Element> CowTable<E> {
 
     #[inline]
     fn find(&self, hash: u64, key: &[u8]) -> Option<Slot> {
-        let (mut link, mut hash, mut depth) = (self.root, hash, 0);
-        while link.is_inner() {
-            if link.is_second_hash() {
-                (hash, depth) = (second_hash(key), 0);
-            }
-            // SAFETY: the node is alive and unchanged as long as the table is borrowed.
-            let inner = unsafe { link.inner() };
-            link = inner.child(inner.index(hash, depth));
-            depth += inner.bits();
-        }
-        // SAFETY: likewise.
-        let leaf = unsafe { link.leaf() }?;
-        find_in::<E>(leaf, leaf::tag_of(hash), key)
+        // SAFETY: the tree is the table's, which is borrowed.
+        unsafe { way::find::<E>(self.root, hash, key) }
+    }
+
+    #[inline]
+    fn way(&self, hash: u64) -> Way {
+        // SAFETY: the tree is the table's, which is borrowed.
+        unsafe { Way::below(self.root, hash) }
     }
 
     /// The leaf that holds whatever has this hash, unless that takes a key to say.
@@ -341,196 +342,10 @@ impl<E: Element> CowTable<E> {
         unsafe { way.link.leaf() }
     }
 
-    /// Down to the leaf that holds whatever has this hash, or to the inner node where the second hash begins.
-    #[inline]
-    fn way(&self, hash: u64) -> Way {
-        Way::below(self.root, hash)
-    }
-
-    /// Down to the leaf for this key, making every node on the way the table's own.
-    #[inline]
-    fn own_way(&mut self, hash: u64, key: &[u8]) -> OwnWay {
-        let mut way = OwnWay {
-            root: NonNull::from(&mut self.root),
-            parent: None,
-            index: 0,
-            hash,
-            above: 0,
-            second: false,
-        };
-        let mut place = way.root;
-        let mut depth = 0;
-        // SAFETY: `place` is the table's root or a place in a node that the round before has made the table's own.
-        unsafe {
-            while place.read().is_inner() {
-                let link = place.read();
-                if link.is_second_hash() {
-                    (way.hash, way.second, depth) = (second_hash(key), true, 0);
-                }
-                let link = node::own::<E>(link);
-                place.write(link);
-                let inner = link.inner();
-                way.parent = Some(place);
-                way.index = inner.index(way.hash, depth);
-                way.above = depth;
-                depth += inner.bits();
-                place = inner.place(way.index);
-            }
-            let link = place.read();
-            if let Some(leaf) = link.leaf() {
-                leaf.prefetch_home(leaf::tag_of(way.hash));
-                if !node::is_unique(link) {
-                    way.set(node::own::<E>(link));
-                }
-            }
-        }
-        way
-    }
-
-    /// Adds an element whose key is not there. `way` leads to its leaf.
-    #[inline]
-    fn put(&mut self, mut way: OwnWay, hash: u64, element: E) -> Slot {
-        self.length += 1;
-        loop {
-            let tag = leaf::tag_of(way.hash);
-            let link = way.link();
-            let leaf = match way.leaf() {
-                Some(leaf) if leaf.leaf().len() < FILL[leaf.leaf().lines()] => leaf,
-                Some(leaf) if leaf.leaf().lines() == LINES_MAX => {
-                    self.split(way);
-                    way = self.own_way(hash, element.key());
-                    continue;
-                }
-                Some(leaf) => {
-                    let grown = leaf.resized(leaf.leaf().lines() + 1);
-                    way.set(Link::of_leaf(grown).with_depth(link.depth()));
-                    grown
-                }
-                None => {
-                    let first = LeafMut::allocate(1);
-                    way.set(Link::of_leaf(first).with_depth(link.depth()));
-                    first
-                }
-            };
-            return leaf.insert(tag, element.into_raw());
-        }
-    }
-
-    /// Splits a full leaf at its next bit.
-    #[cold]
-    fn split(&mut self, way: OwnWay) {
-        let link = way.link();
-        let Some(leaf) = way.leaf() else { return };
-        let depth = way.above + link.depth();
-        // Where the first hash is used up, the second one goes on from its top.
-        let (second, bit) = if depth == 64 {
-            assert!(
-                !way.second,
-                "more keys than a leaf holds agree in 128 bits of two hashes"
-            );
-            (true, 0)
-        } else {
-            (way.second, depth)
-        };
-        let (left, right) = halves::<E>(leaf, second, bit);
-        let Some(parent) = way.parent() else {
-            way.set(Link::of_inner(InnerMut::over(left, right)));
-            return;
-        };
-        let bits = parent.inner().bits();
-        if link.depth() < bits {
-            way.set_halves(link.depth(), left, right);
-        } else if bits < FANOUT_BITS_MAX.min(64 - way.above) {
-            let parent = parent.resized(bits + 1);
-            let way = way.with_parent(parent);
-            way.set_halves(link.depth(), left, right);
-        } else {
-            let inner = Link::of_inner(InnerMut::over(left, right)).with_depth(bits);
-            way.set(if second && !way.second {
-                inner.with_second_hash()
-            } else {
-                inner
-            });
-        }
-    }
-
-    /// Makes a leaf smaller that has lost elements: fewer lines, one leaf with its other half, less above it.
-    fn shrink(&mut self, hash: u64, key: &[u8]) {
-        loop {
-            let way = self.own_way(hash, key);
-            let link = way.link();
-            if let Some(leaf) = way.leaf() {
-                let length = leaf.leaf().len();
-                if length == 0 {
-                    leaf.free();
-                    way.set(Link::EMPTY.with_depth(link.depth()));
-                } else if length + 4 <= FILL[leaf.leaf().lines() - 1] {
-                    let smaller = leaf.resized(leaf::lines_for(length));
-                    way.set(Link::of_leaf(smaller).with_depth(link.depth()));
-                }
-            }
-            if !self.merge(way) {
-                return;
-            }
-        }
-    }
-
-    /// Merges a leaf with its other half. False if there is none, or both are too full, or it has been split further.
-    fn merge(&mut self, way: OwnWay) -> bool {
-        let Some(parent) = way.parent() else {
-            return false;
-        };
-        let inner = parent.inner();
-        let link = way.link();
-        let other_index = way.index ^ inner.span(link);
-        let other = inner.child(other_index);
-        if other.is_inner() || other.depth() != link.depth() {
-            return false;
-        }
-        // SAFETY: both leaves are the table's, one of them perhaps not its alone.
-        let length = |link: Link| unsafe { link.leaf() }.map_or(0, Leaf::len);
-        if length(link) + length(other) > MERGED_MAX {
-            return false;
-        }
-        let merged = if link.is_empty() {
-            other
-        } else if other.is_empty() {
-            link
-        } else {
-            // SAFETY: the parent holds a count on the other half, which goes over to a copy if it is shared; then both
-            // halves are the table's alone, in a node that is the table's alone.
-            let leaves = unsafe { [link.leaf(), node::own::<E>(other).leaf()] };
-            let leaves = leaves.into_iter().flatten();
-            let merged = LeafMut::allocate(leaf::lines_for(leaves.clone().map(Leaf::len).sum()));
-            for half in leaves {
-                for (tag, element) in half.iter() {
-                    merged.insert(tag, element);
-                }
-                // SAFETY: as above; its elements are the merged leaf's.
-                unsafe { LeafMut::new(half) }.free();
-            }
-            Link::of_leaf(merged)
-        };
-        let depth = link.depth() - 1;
-        if depth > 0 {
-            parent.set(way.index, merged.with_depth(depth));
-            if depth + 1 == inner.bits()
-                && inner.children().all(|(_, child)| child.depth() <= depth)
-            {
-                way.with_parent(parent.resized(depth));
-            }
-            return true;
-        }
-        // The parent has this one child left, which takes its place.
-        let of_parent = way.parent_link();
-        let merged = if of_parent.is_second_hash() {
-            retagged::<E>(merged)
-        } else {
-            merged
-        };
-        parent.free();
-        way.set_parent(merged.with_depth(of_parent.depth()));
-        true
+    /// The elements from the leaf on that `hash` belongs to.
+    fn iter_from(&self, hash: u64) -> Iter<'_, E> {
+        // SAFETY: the tree is the table's, which is borrowed for as long as the iterator lives.
+        unsafe { Iter::new(self.root, hash) }
     }
 }
 
@@ -577,9 +392,10 @@ pub enum Entry<'a, E: Element> {
 
 /// A place where no element is.
 pub struct Vacant<'a, E: Element> {
-    table: &'a mut CowTable<E>,
+    length: &'a mut usize,
     way: OwnWay,
     hash: u64,
+    elements: PhantomData<&'a mut E>,
 }
 
 impl<'a, E: Element> Vacant<'a, E> {
@@ -596,186 +412,9 @@ impl<'a, E: Element> Vacant<'a, E> {
             self.hash == element.hash(),
             "an element under another's hash"
         );
-        self.table.put(self.way, self.hash, element)
-    }
-}
-
-/// Where a hash leads in a tree that is only read.
-struct Way {
-    link: Link,
-    /// Bits of the hash that the inner nodes above the link's parent use up.
-    above: u32,
-}
-
-impl Way {
-    #[inline]
-    fn below(link: Link, hash: u64) -> Way {
-        let mut way = Way { link, above: 0 };
-        let mut depth = 0;
-        // The second hash's bits are drawn or computed by the caller, who starts anew below that node.
-        let mut first = true;
-        while way.link.is_inner() && (first || !way.link.is_second_hash()) {
-            first = false;
-            // SAFETY: the caller keeps the tree alive.
-            let inner = unsafe { way.link.inner() };
-            way.link = inner.child(inner.index(hash, depth));
-            way.above = depth;
-            depth += inner.bits();
-        }
-        way
-    }
-
-    /// How many leading bits of their hashes the elements below the link have in common.
-    #[inline]
-    fn depth(&self) -> u32 {
-        self.above + self.link.depth()
-    }
-}
-
-/// The way down to a leaf along nodes that are all the table's alone. Valid until the table is used again.
-#[derive(Clone, Copy)]
-struct OwnWay {
-    root: NonNull<Link>,
-    /// Where the link to the leaf's parent lies, unless the leaf is the root.
-    parent: Option<NonNull<Link>>,
-    /// The leaf's place in its parent.
-    index: usize,
-    /// The hash whose bits lead to the leaf: the key's first or second.
-    hash: u64,
-    /// Bits of that hash that the nodes above the parent use up.
-    above: u32,
-    second: bool,
-}
-
-impl OwnWay {
-    /// The link to the leaf.
-    #[inline]
-    fn link(&self) -> Link {
-        match self.parent() {
-            Some(parent) => parent.inner().child(self.index),
-            // SAFETY: the table is borrowed by whoever made the way.
-            None => unsafe { self.root.read() },
-        }
-    }
-
-    #[inline]
-    fn leaf(&self) -> Option<LeafMut> {
-        // SAFETY: the leaf and all above it were made the table's alone.
-        unsafe { self.link().leaf().map(|leaf| LeafMut::new(leaf)) }
-    }
-
-    #[inline]
-    fn find<E: Element>(&self, key: &[u8]) -> Option<Slot> {
-        find_in::<E>(self.leaf()?.leaf(), leaf::tag_of(self.hash), key)
-    }
-
-    #[inline]
-    fn parent(&self) -> Option<InnerMut> {
-        // SAFETY: the parent was made the table's alone.
-        self.parent
-            .map(|place| unsafe { InnerMut::new(place.read().inner()) })
-    }
-
-    /// Replaces the leaf's link in all the places that it fills.
-    #[inline]
-    fn set(&self, link: Link) {
-        match self.parent() {
-            Some(parent) => parent.set(self.index, link),
-            // SAFETY: the table is borrowed mutably by whoever made the way.
-            None => unsafe { self.root.write(link) },
-        }
-    }
-
-    /// Replaces a leaf of this depth by its two halves.
-    fn set_halves(&self, depth: u32, left: Link, right: Link) {
-        let Some(parent) = self.parent() else { return };
-        let half = parent.inner().width() >> (depth + 1);
-        let first = self.index & !(2 * half - 1);
-        parent.set(first, left.with_depth(depth + 1));
-        parent.set(first + half, right.with_depth(depth + 1));
-    }
-
-    fn parent_link(&self) -> Link {
-        // SAFETY: the parent's place is the table's root or in a node of the table.
-        self.parent
-            .map_or(Link::EMPTY, |place| unsafe { place.read() })
-    }
-
-    /// Replaces the parent's link: an inner node fills one place.
-    fn set_parent(&self, link: Link) {
-        if let Some(place) = self.parent {
-            // SAFETY: that place is the table's alone.
-            unsafe { place.write(link) };
-        }
-    }
-
-    /// The way to the same leaf after its parent was resized.
-    fn with_parent(mut self, parent: InnerMut) -> OwnWay {
-        let old = self.parent_link();
-        let new = Link::of_inner(parent).with_depth(old.depth());
-        self.set_parent(if old.is_second_hash() {
-            new.with_second_hash()
-        } else {
-            new
-        });
-        self.index = parent.inner().index(self.hash, self.above);
-        self
-    }
-}
-
-#[inline]
-fn find_in<E: Element>(leaf: Leaf, tag: u16, key: &[u8]) -> Option<Slot> {
-    leaf.find(tag, |raw| {
-        // SAFETY: the leaf holds the element; the handle is not dropped.
-        let element = ManuallyDrop::new(unsafe { E::from_raw(raw) });
-        element.key() == key
-    })
-}
-
-/// The elements of a leaf, which is freed, by the given bit of their first or second hash.
-fn halves<E: Element>(leaf: LeafMut, second: bool, bit: u32) -> (Link, Link) {
-    let old = leaf.leaf();
-    old.prefetch_elements();
-    let mut hashes = [0; ELEMENTS_MAX];
-    let mut ones = 0;
-    for (hash, (_, raw)) in hashes.iter_mut().zip(old.iter()) {
-        *hash = hash_of::<E>(raw, second);
-        ones += (*hash << bit >> 63) as usize;
-    }
-    let zeros = old.len() - ones;
-    let new = [zeros, ones]
-        .map(|length| (length > 0).then(|| LeafMut::allocate(leaf::lines_for(length))));
-    for (hash, (_, raw)) in hashes.iter().zip(old.iter()) {
-        if let Some(half) = new[(hash << bit >> 63) as usize] {
-            half.insert(leaf::tag_of(*hash), raw);
-        }
-    }
-    leaf.free();
-    let [left, right] = new.map(|half| half.map_or(Link::EMPTY, Link::of_leaf));
-    (left, right)
-}
-
-/// A leaf that comes out from below the second hash: its tags are of the first again.
-fn retagged<E: Element>(link: Link) -> Link {
-    // SAFETY: the leaf is the caller's alone.
-    let Some(leaf) = (unsafe { link.leaf().map(|leaf| LeafMut::new(leaf)) }) else {
-        return link;
-    };
-    let new = LeafMut::allocate(leaf.leaf().lines());
-    for (_, raw) in leaf.leaf().iter() {
-        new.insert(leaf::tag_of(hash_of::<E>(raw, false)), raw);
-    }
-    leaf.free();
-    Link::of_leaf(new)
-}
-
-fn hash_of<E: Element>(raw: NonNull<u8>, second: bool) -> u64 {
-    // SAFETY: the leaf that is being rebuilt holds the element; the handle is not dropped.
-    let element = ManuallyDrop::new(unsafe { E::from_raw(raw) });
-    if second {
-        second_hash(element.key())
-    } else {
-        element.hash()
+        *self.length += 1;
+        // SAFETY: the way was made for this key in a tree that has been borrowed since.
+        unsafe { reshape::put(self.way, self.hash, element) }
     }
 }
 
@@ -805,7 +444,7 @@ unsafe fn bytes_below(link: Link, leaves: &mut usize) -> (usize, f64) {
         return (node::bytes(link), 1.0);
     }
     // SAFETY: the caller's promise.
-    let inner: Inner = unsafe { link.inner() };
+    let inner = unsafe { link.inner() };
     let (mut bytes, mut part) = (node::bytes(link), 0.0);
     for (_, child) in inner.children() {
         if *leaves >= LEAVES_MEASURED {
@@ -820,48 +459,4 @@ unsafe fn bytes_below(link: Link, leaves: &mut usize) -> (usize, f64) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    use crate::cow::blob::Blob;
-    use crate::cow::element::hash;
-
-    #[test]
-    fn what_is_inserted_is_found_iterated_scanned_and_removed() {
-        let mut table: CowTable<Blob<()>> = CowTable::new();
-        for number in 0..20_000u32 {
-            let key = number.to_string();
-            assert!(
-                table
-                    .insert(hash(key.as_bytes()), Blob::new((), key.as_bytes(), b""))
-                    .is_none()
-            );
-        }
-        assert_eq!(table.len(), 20_000);
-        assert_eq!(table.iter().count(), 20_000);
-        let snapshot = table.clone();
-        for number in 0..20_000u32 {
-            let key = number.to_string();
-            assert_eq!(
-                table
-                    .remove(hash(key.as_bytes()), key.as_bytes())
-                    .unwrap()
-                    .key(),
-                key.as_bytes()
-            );
-        }
-        assert!(table.is_empty() && table.root == Link::EMPTY);
-        let (mut cursor, mut seen) = (0, 0);
-        loop {
-            cursor = snapshot.scan(cursor, |_| seen += 1);
-            if cursor == 0 {
-                break;
-            }
-        }
-        assert_eq!(seen, 20_000);
-        let mut walk = snapshot.into_walk();
-        let mut walked = 0;
-        while walk.next_batch(|_| walked += 1) {}
-        assert_eq!(walked, 20_000);
-    }
-}
+mod tests;
