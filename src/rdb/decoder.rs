@@ -240,6 +240,7 @@ const SPARE_BYTES_MAX: usize = 1 << 20;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::compact::Malformed;
 
     /// Every event as a line; the error, if there is one, as the last.
     fn events(payload: &[u8], options: Options) -> Vec<String> {
@@ -452,14 +453,16 @@ mod tests {
         let mut decoder = Decoder::new(Options::default());
         decoder.feed(b"REDIS0010\x0b\x01k\x03abc\xff");
         assert!(decoder.next_event().is_ok() && decoder.next_event().is_ok());
-        let error = decoder.refuse(Problem::Malformed {
-            container: "intset",
-            at: 0,
-            expected: "a width of 2, 4 or 8",
-        });
+        let malformed = Malformed {
+            structure: "intset",
+            byte: 0,
+            expected: "a width of 2, 4 or 8".to_owned(),
+            found: "3".to_owned(),
+        };
+        let error = decoder.refuse(malformed.into());
         assert_eq!(
             error.to_string(),
-            "rdb: byte 12: while reading the value of key \"k\": intset, byte 0 of it: a width of 2, 4 or 8 expected"
+            "rdb: byte 12: while reading the value of key \"k\": intset: byte 0: expected a width of 2, 4 or 8, found 3"
         );
         assert_eq!(decoder.next_event(), Err(error));
     }

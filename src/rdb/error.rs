@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use crate::compact::Malformed;
+
 /// Why a payload was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RdbError {
@@ -121,12 +123,14 @@ pub enum Problem {
     Trailing {
         left: u64,
     },
-    /// The inside of a container that is stored as one string; `at` counts within that string, decompressed.
-    Malformed {
-        container: &'static str,
-        at: usize,
-        expected: &'static str,
-    },
+    /// The inside of a container that is stored as one string. Its offsets count within that string, decompressed.
+    Malformed(Box<Malformed>),
+}
+
+impl From<Malformed> for Problem {
+    fn from(malformed: Malformed) -> Self {
+        Problem::Malformed(Box::new(malformed))
+    }
 }
 
 impl fmt::Display for RdbError {
@@ -235,11 +239,7 @@ impl fmt::Display for Problem {
             Problem::Trailing { left } => {
                 write!(f, "end expected, {} more found", Bytes(*left))
             }
-            Problem::Malformed {
-                container,
-                at,
-                expected,
-            } => write!(f, "{container}, byte {at} of it: {expected} expected"),
+            Problem::Malformed(malformed) => malformed.fmt(f),
         }
     }
 }

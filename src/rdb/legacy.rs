@@ -11,7 +11,7 @@
 //!          length = 1 byte, or FE and u32
 //! ```
 
-use super::error::Problem;
+use crate::compact::Malformed;
 
 /// A ziplist, valid from end to end.
 #[derive(Clone, Copy, Debug)]
@@ -29,27 +29,19 @@ pub enum ZiplistEntry<'a> {
 
 impl<'a> Ziplist<'a> {
     const HEADER_BYTES: usize = 10;
-    const CONTAINER: &'static str = "ziplist";
     /// In the header's place of the count: too many for it.
     const COUNT_UNKNOWN: u16 = u16::MAX;
 
-    pub fn open(blob: &'a [u8]) -> Result<Self, Problem> {
-        let malformed = |at, expected| Problem::Malformed {
-            container: Self::CONTAINER,
-            at,
-            expected,
-        };
+    pub fn open(blob: &'a [u8]) -> Result<Self, Malformed> {
         let mut header = Cursor::new(blob);
         let (Some(total), Some(tail), Some(count)) = (header.u32(), header.u32(), header.u16())
         else {
-            return Err(malformed(0, "a header of 10 bytes"));
+            return Err(wrong("ziplist", 0, "a header of 10 bytes", blob.len()));
         };
-        let entries = match blob[Self::HEADER_BYTES..].split_last() {
-            Some((0xff, entries)) => entries,
-            _ => return Err(malformed(blob.len().saturating_sub(1), "the end byte ff")),
-        };
+        let entries = before_end("ziplist", blob, Self::HEADER_BYTES)?;
         if total as usize != blob.len() {
-            return Err(malformed(0, "the length of the blob"));
+            let expected = format!("its length, {}", blob.len());
+            return Err(wrong("ziplist", 0, expected, total));
         }
         let mut cursor = Cursor::new(entries);
         let (mut previous, mut last, mut found) = (0, Self::HEADER_BYTES, 0u64);
@@ -58,20 +50,28 @@ impl<'a> Ziplist<'a> {
             let at = Self::HEADER_BYTES + start;
             match previous_length(&mut cursor) {
                 Some(length) if length == previous => {}
-                _ => return Err(malformed(at, "the size of the previous entry")),
+                other => {
+                    let expected = format!("the size of the previous entry, {previous}");
+                    let other = other.map_or("none".to_owned(), |length| length.to_string());
+                    return Err(wrong("ziplist", at, expected, other));
+                }
             }
+            let encoding = entries.get(cursor.position).copied().unwrap_or(0xff);
             if ziplist_entry(&mut cursor).is_none() {
-                return Err(malformed(at, "an entry within the blob"));
+                let found = format!("encoding {encoding:#04x}");
+                return Err(wrong("ziplist", at, "an entry within it", found));
             }
             previous = cursor.position - start;
             last = at;
             found += 1;
         }
         if tail as usize != last {
-            return Err(malformed(4, "the offset of the last entry"));
+            let expected = format!("the offset of the last entry, {last}");
+            return Err(wrong("ziplist", 4, expected, tail));
         }
         if count != Self::COUNT_UNKNOWN && u64::from(count) != found {
-            return Err(malformed(8, "the number of entries"));
+            let expected = format!("the number of entries, {found}");
+            return Err(wrong("ziplist", 8, expected, count));
         }
         Ok(Ziplist { entries })
     }
@@ -132,38 +132,31 @@ pub struct Zipmap<'a> {
 }
 
 impl<'a> Zipmap<'a> {
-    const CONTAINER: &'static str = "zipmap";
     /// In the place of the count: this many or more.
     const COUNT_UNKNOWN: u64 = 254;
 
-    pub fn open(blob: &'a [u8]) -> Result<Self, Problem> {
-        let malformed = |at, expected| Problem::Malformed {
-            container: Self::CONTAINER,
-            at,
-            expected,
+    pub fn open(blob: &'a [u8]) -> Result<Self, Malformed> {
+        let Some(&count) = blob.first() else {
+            return Err(wrong("zipmap", 0, "a count", "nothing"));
         };
-        let Some((count, rest)) = blob.split_first() else {
-            return Err(malformed(0, "a count"));
-        };
-        let pairs = match rest.split_last() {
-            Some((0xff, pairs)) => pairs,
-            _ => return Err(malformed(blob.len() - 1, "the end byte ff")),
-        };
+        let pairs = before_end("zipmap", blob, 1)?;
         let mut cursor = Cursor::new(pairs);
         let mut found = 0u64;
         while !cursor.is_empty() {
             let at = 1 + cursor.position;
             if zipmap_pair(&mut cursor).is_none() {
-                return Err(malformed(at, "a field and a value within the blob"));
+                let found = format!("{} bytes", pairs.len() + 1 - at);
+                return Err(wrong("zipmap", at, "a field and a value within it", found));
             }
             found += 1;
         }
         if found == 0 {
-            return Err(malformed(1, "at least one field"));
+            return Err(wrong("zipmap", 1, "at least one field", "none"));
         }
-        let count = u64::from(*count);
+        let count = u64::from(count);
         if count != found && count < Self::COUNT_UNKNOWN {
-            return Err(malformed(0, "the number of fields"));
+            let expected = format!("the number of fields, {found}");
+            return Err(wrong("zipmap", 0, expected, count));
         }
         Ok(Zipmap { pairs })
     }
@@ -189,6 +182,33 @@ fn zipmap_length(cursor: &mut Cursor) -> Option<usize> {
         0xfe => cursor.u32().map(|length| length as usize),
         0xff => None,
         length => Some(usize::from(length)),
+    }
+}
+
+/// What stands between a header of so many bytes and the end byte.
+fn before_end<'a>(
+    structure: &'static str,
+    blob: &'a [u8],
+    header_bytes: usize,
+) -> Result<&'a [u8], Malformed> {
+    match blob[header_bytes..].split_last() {
+        Some((0xff, between)) => Ok(between),
+        Some((other, _)) => Err(wrong(structure, blob.len() - 1, "the end byte ff", other)),
+        None => Err(wrong(structure, blob.len(), "the end byte ff", "nothing")),
+    }
+}
+
+fn wrong(
+    structure: &'static str,
+    byte: usize,
+    expected: impl ToString,
+    found: impl ToString,
+) -> Malformed {
+    Malformed {
+        structure,
+        byte,
+        expected: expected.to_string(),
+        found: found.to_string(),
     }
 }
 
@@ -298,29 +318,32 @@ mod tests {
         let said = |text: &str| Some(text.to_owned());
         assert_eq!(
             ziplist("34"),
-            said("ziplist, byte 0 of it: a header of 10 bytes expected")
+            said("ziplist: byte 0: expected a header of 10 bytes, found 1")
         );
         assert_eq!(
             ziplist("11000000 0d000000 0200 000166 090176 ff"),
-            said("ziplist, byte 13 of it: the size of the previous entry expected")
+            said("ziplist: byte 13: expected the size of the previous entry, 3, found 9")
         );
         assert_eq!(
             ziplist("11000000 0d000000 0200 00c566 030176 ff"),
-            said("ziplist, byte 10 of it: an entry within the blob expected")
+            said("ziplist: byte 10: expected an entry within it, found encoding 0xc5")
         );
         assert_eq!(
             ziplist("11000000 0d000000 0300 000166 030176 ff"),
-            said("ziplist, byte 8 of it: the number of entries expected")
+            said("ziplist: byte 8: expected the number of entries, 2, found 3")
         );
         assert_eq!(
             zipmap("01 05 61 01 00 62 ff"),
-            said("zipmap, byte 1 of it: a field and a value within the blob expected")
+            said("zipmap: byte 1: expected a field and a value within it, found 5 bytes")
         );
         assert_eq!(
             zipmap("00 ff"),
-            said("zipmap, byte 1 of it: at least one field expected")
+            said("zipmap: byte 1: expected at least one field, found none")
         );
-        assert_eq!(zipmap(""), said("zipmap, byte 0 of it: a count expected"));
+        assert_eq!(
+            zipmap(""),
+            said("zipmap: byte 0: expected a count, found nothing")
+        );
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //!
 //! Everything takes its shortest form, as the servers write it: what another reader finds here it has seen before.
 
+use crate::number::{Digits, parse_i64};
+
 use super::lzf;
 use super::primitive::INTEGER_TEXT_MAX;
 
@@ -34,8 +36,8 @@ impl Writer {
     /// A string in its smallest form: a number, compressed, or verbatim.
     #[inline]
     pub fn string(&mut self, string: &[u8]) {
-        if let Some(integer) = canonical_i32(string) {
-            return self.integer(integer.into());
+        if let Some(integer) = small_integer(string) {
+            return self.integer(i64::from(integer));
         }
         if !(self.compress && string.len() > lzf::PLAIN_BYTES_MAX && self.compressed(string)) {
             self.length(string.len() as u64);
@@ -54,8 +56,8 @@ impl Writer {
             self.bytes.push(0xc2);
             self.bytes.extend_from_slice(&value.to_le_bytes());
         } else {
-            let mut buffer = itoa::Buffer::new();
-            let text = buffer.format(value).as_bytes();
+            let mut digits = Digits::new();
+            let text = digits.of(value);
             self.length(text.len() as u64);
             self.bytes.extend_from_slice(text);
         }
@@ -117,28 +119,12 @@ fn length_form(length: u64) -> ([u8; 9], usize) {
     (form, used)
 }
 
-/// The number whose decimal text this is, if there is one: no plus, no leading zero, no minus zero.
-#[inline]
-fn canonical_i32(text: &[u8]) -> Option<i32> {
+/// The number whose text this is, if it is one that has a short form.
+fn small_integer(text: &[u8]) -> Option<i32> {
     if text.len() > INTEGER_TEXT_MAX {
         return None;
     }
-    let (negative, digits) = match text.split_first()? {
-        (b'-', digits) => (true, digits),
-        _ => (false, text),
-    };
-    let (first, more) = digits.split_first()?;
-    if *first == b'0' && (negative || !more.is_empty()) {
-        return None;
-    }
-    let mut value = 0i64;
-    for digit in digits {
-        if !digit.is_ascii_digit() {
-            return None;
-        }
-        value = value * 10 + i64::from(digit - b'0');
-    }
-    i32::try_from(if negative { -value } else { value }).ok()
+    i32::try_from(parse_i64(text)?).ok()
 }
 
 #[cfg(test)]
