@@ -1,11 +1,12 @@
 //! What one connection has chosen and begun: database, protocol, name, transaction, subscriptions.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use crate::journal::position::Offset;
 use crate::protocol::reply::Resp;
 use crate::protocol::request::OwnedRequest;
+use crate::replication::feed::{self, Profile, SnapshotId};
 
 /// What a connection is, beyond an ordinary client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,6 +17,14 @@ pub enum Role {
     Replica,
     /// Our own link to a master: its requests are the stream.
     Master,
+}
+
+/// One thing for a replica's task to do.
+#[derive(Debug)]
+pub enum FeedWork {
+    Do(feed::Action),
+    /// Lend the socket to the walk of this snapshot, once what was sent before is written.
+    LendSocket(SnapshotId),
 }
 
 /// CLIENT REPLY.
@@ -81,6 +90,10 @@ pub struct Session {
     pub last_command: &'static str,
     /// The offset behind this client's last write: what WAIT waits for.
     pub write_offset: Offset,
+    /// What REPLCONF has said about the replica at the other end.
+    pub profile: Option<Box<Profile>>,
+    /// What a replica's task is to do next, in order.
+    pub feed_queue: VecDeque<FeedWork>,
 }
 
 impl Session {

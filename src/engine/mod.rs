@@ -11,6 +11,7 @@ pub mod connections;
 pub mod data;
 pub mod dispatch;
 pub mod error;
+pub mod following;
 pub mod intent;
 pub mod pause;
 pub mod periodic;
@@ -36,6 +37,7 @@ use crate::keyspace::access::AccessRule;
 use crate::protocol::reply::ReplyBuffer;
 use crate::pubsub::PubSub;
 use crate::random::Random;
+use crate::replication::identity::Identity;
 use crate::stats::Stats;
 use crate::stats::command_stats::Histogram;
 use crate::stats::slowlog::Slowlog;
@@ -44,6 +46,7 @@ use data::{Data, DataCounters, ExpiryRule, Garbage};
 use intent::Intent;
 use pause::Pauses;
 use persistence::Persistence;
+use replication::Replication;
 use unit::Unit;
 use watch::Watched;
 
@@ -64,6 +67,7 @@ pub struct Engine {
     pub unit: Unit,
     pub journal: Journal,
     pub persistence: Persistence,
+    pub replication: Replication,
     pub clients: Clients,
     pub monitors: Vec<ClientKey>,
     pub pubsub: PubSub,
@@ -76,6 +80,8 @@ pub struct Engine {
     pub garbage: Vec<Garbage>,
     /// What tasks are asked to do; taken by whoever releases the lock.
     pub intents: Vec<Intent>,
+    /// A transaction is being executed: nothing blocks.
+    pub in_exec: bool,
     /// DEBUG SET-ACTIVE-EXPIRE.
     pub active_expire: bool,
 }
@@ -102,6 +108,8 @@ impl Engine {
             unit: Unit::default(),
             journal: Journal::new(Default::default()),
             persistence: Persistence::new(now),
+            replication: Replication::new(&config, Identity::new(&mut random)),
+            in_exec: false,
             clients: Clients::default(),
             monitors: Vec::new(),
             pubsub: PubSub::default(),

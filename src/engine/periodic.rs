@@ -116,6 +116,7 @@ impl Engine {
                     client.wake();
                 }
             }
+            self.wake_link();
         }
     }
 

@@ -56,6 +56,7 @@ impl Engine {
         }
         self.check_executable(client, &transaction.queue)?;
         reply.array(transaction.queue.len());
+        self.in_exec = true;
         for request in &transaction.queue {
             let argv = request.argv();
             match table::lookup(argv).command(argv) {
@@ -65,6 +66,7 @@ impl Engine {
                 Err(refusal) => reply.error(refusal.text()),
             }
         }
+        self.in_exec = false;
         Ok(())
     }
 

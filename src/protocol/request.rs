@@ -236,6 +236,8 @@ struct Receiving {
 /// One per connection.
 #[derive(Default)]
 pub struct Parser {
+    /// Big arguments stay in the input too.
+    is_contiguous: bool,
     requests: Vec<Found>,
     parts: Vec<Part>,
     big: Vec<Bytes>,
@@ -248,6 +250,11 @@ enum Step {
 }
 
 impl Parser {
+    /// A parser that leaves all arguments where they are: for a stream whose bytes are passed on as they came.
+    pub fn contiguous() -> Self {
+        Parser { is_contiguous: true, ..Parser::default() }
+    }
+
     /// Parses every complete request of `input`, forgetting the batch before. On an error the requests that were found
     /// before it stand in the batch and are to be answered first.
     pub fn parse(&mut self, input: &[u8], limits: Limits) -> (Parsed, Option<ProtocolError>) {
@@ -492,7 +499,7 @@ impl Parser {
                     continue;
                 }
             };
-            if length >= BIG_ARGUMENT_BYTES {
+            if length >= BIG_ARGUMENT_BYTES && !self.is_contiguous {
                 request.receiving = Some(Receiving {
                     bytes: Vec::with_capacity((length + 2).min(BIG_RESERVATION_BYTES)),
                     total: length + 2,

@@ -42,6 +42,7 @@
 //! only move bytes. In reading order: [`identity`] (who may continue what), [`handshake`] and [`replconf`] (the lines),
 //! [`payload`] (the snapshot's frame), [`link`], [`feed`], [`feeds`].
 
+pub mod commands;
 pub mod identity;
 
 pub mod handshake;

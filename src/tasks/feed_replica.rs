@@ -1,10 +1,165 @@
 //! The master end of one replica: its connection, once PSYNC or SYNC was accepted.
 //!
-//! Started by `serve_client`; woken by its socket, by the journal and by the engine; ends when either side closes.
+//! Started by `serve_client`; woken by its socket, by the journal and by the engine; ends when either side closes. What is
+//! to be sent comes as [`FeedWork`] from the engine, strictly in order; the journal's bytes follow once its cursor has
+//! been handed over.
 
-use super::serve_client::Connection;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
-pub async fn feed(connection: Connection) {
-    let key = connection.key;
-    connection.lock.with(|engine| engine.disconnect(key));
+use bytes::Bytes;
+
+use crate::clients::Closing;
+use crate::clients::session::FeedWork;
+use crate::io::rider::Fate;
+use crate::journal::cursor::Cursor;
+use crate::replication::feed::{Action, Event};
+
+use super::engine_lock::EngineLock;
+use super::full_sync::Transfers;
+use super::serve_client::{Connection, Progress};
+
+/// So much of the journal, or of a file, is taken at a time.
+const PIECE_BYTES: usize = 256 * 1024;
+
+/// Feeds a replica until it is gone.
+pub async fn feed(connection: Connection, transfers: Transfers) {
+    let (key, lock) = (connection.key, connection.lock.clone());
+    let mut feeding = Feeding { cursor: None, file: None, ends: false };
+    feeding.run(connection, &transfers).await;
+    lock.with(|engine| engine.disconnect(key));
+}
+
+struct Feeding {
+    cursor: Option<Cursor>,
+    file: Option<SendingFile>,
+    /// What is written is the last.
+    ends: bool,
+}
+
+struct SendingFile {
+    file: Arc<File>,
+    sent: u64,
+}
+
+impl Feeding {
+    async fn run(&mut self, mut connection: Connection, transfers: &Transfers) {
+        let (key, lock) = (connection.key, connection.lock.clone());
+        loop {
+            if connection.write().is_err() || connection.standing().closing == Some(Closing::Now) {
+                return;
+            }
+            if self.ends && connection.out.is_empty() {
+                return;
+            }
+            if let Some(work) = self.next_work(&connection, &lock) {
+                match work {
+                    FeedWork::Do(action) => self.carry_out(action, &mut connection, transfers),
+                    FeedWork::LendSocket(snapshot) => {
+                        while !connection.out.is_empty() {
+                            connection.wait().await;
+                            if connection.write().is_err() {
+                                return;
+                            }
+                        }
+                        let Ok((socket, lent)) = connection.lend() else { return };
+                        let fate = transfers.board(snapshot, key.id.0, socket).recv().await;
+                        let Ok(Fate::Done { socket, .. }) = fate else { return };
+                        let Ok(back) = lent.give_back(socket) else { return };
+                        connection = back;
+                        lock.with(|engine| engine.feed_event(key, Event::PayloadSent));
+                        connection.refresh();
+                    }
+                }
+                continue;
+            }
+            if self.fill(&mut connection, &lock) {
+                continue;
+            }
+            match connection.read() {
+                Ok(Progress::Worked) => {
+                    lock.with(|engine| engine.feed_event(key, Event::Heard));
+                    continue;
+                }
+                Ok(Progress::Idle) => {}
+                Ok(Progress::End) | Err(_) => return,
+            }
+            let waits = match &mut self.cursor {
+                Some(cursor) if connection.out.is_empty() => cursor.wake_on_bytes(&connection.waker),
+                _ => true,
+            };
+            if waits {
+                connection.wait().await;
+            }
+            connection.refresh();
+        }
+    }
+
+    /// The next work, unless a file is still on its way.
+    fn next_work(&self, connection: &Connection, lock: &EngineLock) -> Option<FeedWork> {
+        if self.file.is_some() {
+            return None;
+        }
+        lock.with(|engine| engine.next_feed_work(connection.key))
+    }
+
+    fn carry_out(&mut self, action: Action, connection: &mut Connection, transfers: &Transfers) {
+        match action {
+            Action::Send(bytes) => connection.out.push_bytes(&bytes),
+            Action::SendFile(snapshot) => match transfers.file(snapshot) {
+                Some(file) => self.file = Some(SendingFile { file, sent: 0 }),
+                None => self.ends = true,
+            },
+            Action::Stream(cursor) => self.cursor = Some(cursor),
+            Action::Close(reason) => {
+                log::info!("replica client id={}: closed, {reason}", connection.key.id.0);
+                self.ends = true;
+                self.cursor = None;
+            }
+        }
+    }
+
+    /// Adds the next bytes of the file or the journal, while there is room; true if it did.
+    fn fill(&mut self, connection: &mut Connection, lock: &EngineLock) -> bool {
+        if connection.out.len() > PIECE_BYTES / 2 {
+            return false;
+        }
+        if let Some(sending) = &mut self.file {
+            let mut piece = vec![0; PIECE_BYTES];
+            match sending.file.read_at(&mut piece, sending.sent) {
+                Ok(0) => {
+                    self.file = None;
+                    lock.with(|engine| engine.feed_event(connection.key, Event::PayloadSent));
+                }
+                Ok(count) => {
+                    sending.sent += count as u64;
+                    piece.truncate(count);
+                    connection.out.push_shared(Bytes::from(piece));
+                    lock.with(|engine| engine.feed_event(connection.key, Event::PayloadMoved));
+                }
+                Err(error) => {
+                    log::warn!("replica client id={}: reading its snapshot: {error}", connection.key.id.0);
+                    self.ends = true;
+                }
+            }
+            return true;
+        }
+        let Some(cursor) = &mut self.cursor else { return false };
+        let mut pieces = Vec::new();
+        match cursor.next(PIECE_BYTES, &mut pieces) {
+            Ok(0) => false,
+            Ok(_) => {
+                for piece in pieces {
+                    connection.out.push_shared(piece);
+                }
+                true
+            }
+            Err(_) => {
+                log::warn!("replica client id={}: its place in the stream is gone", connection.key.id.0);
+                self.ends = true;
+                true
+            }
+        }
+    }
 }

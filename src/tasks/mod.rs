@@ -2,8 +2,18 @@
 
 pub mod accept;
 pub mod boot;
+pub mod conductor;
 pub mod engine_lock;
 pub mod feed_replica;
+pub mod follow_master;
+pub mod full_sync;
+pub mod listen;
+pub mod load;
+pub mod logging;
 pub mod reclaim;
+pub mod rewrite_config;
+pub mod sample_memory;
 pub mod serve_client;
+pub mod shutdown;
+pub mod take_snapshot;
 pub mod tick;

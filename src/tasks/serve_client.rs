@@ -21,6 +21,7 @@ use crate::protocol::reply::ReplyBuffer;
 use crate::protocol::request::{Argv, Limits, OwnedRequest, Parser, ProtocolError};
 
 use super::engine_lock::EngineLock;
+use super::full_sync::Transfers;
 
 /// So many requests are executed under one lock at most.
 const REQUESTS_PER_LOCK: usize = 128;
@@ -34,7 +35,7 @@ const IDLE_BUFFER_BYTES: usize = 16 * 1024;
 const SLICES_PER_WRITE: usize = 64;
 
 /// Serves `socket` until it ends.
-pub async fn serve(socket: Socket, lock: EngineLock) {
+pub async fn serve(socket: Socket, lock: EngineLock, transfers: Transfers) {
     let ends = ends_of(&socket);
     let stream = match Stream::register(socket) {
         Ok(stream) => stream,
@@ -54,7 +55,7 @@ pub async fn serve(socket: Socket, lock: EngineLock) {
     };
     let mut connection = Connection::new(key, stream, lock, waker);
     if let Ended::BecameReplica = connection.run().await {
-        super::feed_replica::feed(connection).await;
+        super::feed_replica::feed(connection, transfers).await;
     } else {
         connection.lock.with(|engine| engine.disconnect(key));
     }
@@ -77,6 +78,29 @@ pub struct Connection {
     limits: Limits,
     /// The peer will send no more.
     at_end: bool,
+}
+
+/// A connection whose socket is elsewhere.
+pub struct Lent {
+    pub key: ClientKey,
+    pub lock: EngineLock,
+    waker: Waker,
+    parser: Parser,
+    tail: Vec<u8>,
+    waiting: VecDeque<OwnedRequest>,
+    out: ReplyBuffer,
+    standing: Standing,
+    limits: Limits,
+    at_end: bool,
+}
+
+impl Lent {
+    /// Takes the socket back.
+    pub fn give_back(self, socket: Socket) -> io::Result<Connection> {
+        let Lent { key, lock, waker, parser, tail, waiting, out, standing, limits, at_end } = self;
+        let stream = Stream::register(socket)?;
+        Ok(Connection { key, stream, lock, waker, parser, tail, waiting, out, standing, limits, at_end })
+    }
 }
 
 /// Why [`Connection::run`] returned.
@@ -139,6 +163,13 @@ impl Connection {
             self.wait().await;
             self.refresh();
         }
+    }
+
+    /// Gives the socket away for a while, out of the reactor. Nothing is to be written any more.
+    pub fn lend(self) -> io::Result<(Socket, Lent)> {
+        let Connection { key, stream, lock, waker, parser, tail, waiting, out, standing, limits, at_end } = self;
+        let lent = Lent { key, lock, waker, parser, tail, waiting, out, standing, limits, at_end };
+        Ok((stream.into_socket()?, lent))
     }
 
     /// Waits for bytes, for room to write, or for the engine.

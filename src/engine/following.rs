@@ -1,0 +1,519 @@
+//! The replica's end inside the engine: the link to a master, and its stream applied to the data.
+//!
+//! [`Link`] decides; its actions stand in one queue and are carried out strictly in order. Those that touch data are
+//! carried out here, under the lock; the others are handed to the task that owns the socket, one at a time
+//! ([`Engine::next_link_step`]). The stream is executed as the requests of a client of its own (CLIENT LIST shows it with
+//! flag M) and appended verbatim to the journal, so that sub-replicas share our offsets.
+
+use std::collections::VecDeque;
+use std::task::Waker;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use crate::clients::session::{Role, Session};
+use crate::clients::{ClientKey, Ends};
+use crate::config::Config;
+use crate::config::values::{DisklessLoad, MasterAddress};
+use crate::engine::dispatch::Flow;
+use crate::engine::intent::Intent;
+use crate::engine::table;
+use crate::journal::position::Position;
+use crate::keyspace::Keyspace;
+use crate::protocol::request::{Limits, Parser};
+use crate::replication::handshake::Greeting;
+use crate::replication::link::{Action, Event, Link, LinkConfig, LoadId};
+use crate::replication::payload::Framing;
+use crate::replication::replconf::Capabilities;
+
+use super::Engine;
+use super::data::Garbage;
+use super::persistence::Loading;
+
+/// Commands of the stream that are executed under one lock.
+const COMMANDS_PER_STEP: usize = 256;
+
+/// Everything about our own master.
+pub struct Following {
+    link: Link,
+    actions: VecDeque<Action>,
+    /// Received and not executed yet.
+    stream: BytesMut,
+    /// Its batch refers to `stream`.
+    parser: Parser,
+    /// The next request of the batch, and how many bytes the batch takes.
+    next_request: usize,
+    consumed: usize,
+    /// Why the stream cannot go on behind the batch.
+    broken: Option<String>,
+    /// The stream's own client, while the link is up.
+    client: Option<ClientKey>,
+    /// A dataset that has been loaded and waits for its [`Action::Swap`].
+    loaded: Option<(LoadId, Keyspace)>,
+    /// Bytes of an open transaction: executed as far as queueing goes, not applied.
+    held: BytesMut,
+    /// The task that drives the link.
+    waker: Option<Waker>,
+}
+
+/// What the task that owns the link's socket does next.
+#[derive(Debug)]
+pub enum LinkStep {
+    Connect { host: String, port: u16 },
+    Send(Bytes),
+    BeginLoad { load: LoadId, framing: Framing, way: LoadWay },
+    Load(Bytes),
+    EndLoad,
+    AbortLoad,
+    Close,
+    /// Executed a part of the stream; there is more.
+    Again,
+    /// Nothing to do before bytes arrive (if they are wanted), the deadline comes or it is woken.
+    Wait { deadline: Option<Duration>, wants_bytes: bool },
+}
+
+/// How a snapshot from the master is taken in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoadWay {
+    /// Kept in the RDB file as well.
+    pub to_file: bool,
+}
+
+impl Following {
+    pub fn new(config: &Config) -> Self {
+        Following {
+            link: Link::new(link_config(config)),
+            actions: VecDeque::new(),
+            stream: BytesMut::new(),
+            parser: Parser::contiguous(),
+            next_request: 0,
+            consumed: 0,
+            broken: None,
+            client: None,
+            loaded: None,
+            held: BytesMut::new(),
+            waker: None,
+        }
+    }
+
+    /// Where the dataset stands, if it came from a master.
+    pub fn position(&self) -> Option<Position> {
+        self.link.position()
+    }
+
+    pub fn link(&self) -> &Link {
+        &self.link
+    }
+}
+
+impl Engine {
+    /// Whether the link to the master stands and its stream flows.
+    pub fn link_is_up(&self) -> bool {
+        self.replication.following.link.is_up()
+    }
+
+    /// Lets the task that drives the link look again.
+    pub fn wake_link(&mut self) {
+        if let Some(waker) = self.replication.following.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// Tells the link what has happened; what follows is queued for [`Engine::next_link_step`].
+    pub fn link_event(&mut self, event: Event) {
+        let mut actions = Vec::new();
+        let now = self.monotonic;
+        let following = &mut self.replication.following;
+        following.link.handle(event, now, &mut actions);
+        following.actions.extend(actions);
+        self.wake_link();
+    }
+
+    /// Reports the link's deadline once it has passed.
+    pub fn link_deadline(&mut self) {
+        let config = link_config(&self.config);
+        let following = &mut self.replication.following;
+        following.link.set_config(config);
+        if following.link.deadline().is_some_and(|at| at <= self.monotonic) {
+            self.link_event(Event::Deadline);
+        }
+    }
+
+    /// The loaded dataset of `load`, complete and checked.
+    pub fn link_loaded(&mut self, load: LoadId, keyspace: Keyspace, stream_db: Option<u32>) {
+        self.replication.following.loaded = Some((load, keyspace));
+        self.link_event(Event::Loaded { load, stream_db });
+    }
+
+    /// Carries out the next actions up to one that is the task's.
+    pub fn next_link_step(&mut self, waker: &Waker) -> LinkStep {
+        if self.is_link_killed() {
+            self.link_event(Event::Closed);
+            return LinkStep::Close;
+        }
+        loop {
+            match self.apply_stream() {
+                Applied::All => {}
+                Applied::Some => return LinkStep::Again,
+                Applied::Postponed => {
+                    self.replication.following.waker = Some(waker.clone());
+                    return LinkStep::Wait { deadline: None, wants_bytes: false };
+                }
+            }
+            let Some(action) = self.replication.following.actions.pop_front() else { break };
+            if let Some(step) = self.carry_out_link(action) {
+                return step;
+            }
+        }
+        let following = &mut self.replication.following;
+        following.waker = Some(waker.clone());
+        LinkStep::Wait {
+            deadline: following.link.deadline(),
+            wants_bytes: following.link.wants_bytes(),
+        }
+    }
+
+    fn carry_out_link(&mut self, action: Action) -> Option<LinkStep> {
+        match action {
+            Action::Connect { host, port } => return Some(LinkStep::Connect { host, port }),
+            Action::Send(bytes) => return Some(LinkStep::Send(bytes)),
+            Action::BeginLoad { load, framing, same_history, .. } => {
+                return Some(self.begin_link_load(load, framing, same_history));
+            }
+            Action::Load(bytes) => {
+                if let Some(loading) = &mut self.persistence.loading {
+                    loading.loaded_bytes += bytes.len() as u64;
+                }
+                return Some(LinkStep::Load(bytes));
+            }
+            Action::EndLoad => return Some(LinkStep::EndLoad),
+            Action::AbortLoad => {
+                self.persistence.loading = None;
+                self.replication.following.loaded = None;
+                return Some(LinkStep::AbortLoad);
+            }
+            Action::Close => {
+                self.end_stream();
+                return Some(LinkStep::Close);
+            }
+            Action::DiscardSubReplicas => self.discard_replicas(),
+            Action::Swap(position) => self.swap_in(position),
+            Action::Continue { id, at } => {
+                let backlog = self.config.repl_backlog_size;
+                if self.replication.identity.continue_as(id, at) {
+                    self.discard_replicas();
+                }
+                if !self.journal.has_backlog() {
+                    self.journal.reset(at);
+                    self.journal.create_backlog(backlog);
+                }
+                let db = self.replication.following.link.position().and_then(|position| position.stream_db);
+                self.begin_stream(db);
+            }
+            Action::Apply(bytes) => self.replication.following.stream.extend_from_slice(&bytes),
+            Action::FailoverAnswered { .. } => {}
+            Action::Log(level, text) => log::log!(level, "{text}"),
+        }
+        None
+    }
+
+    fn begin_link_load(&mut self, load: LoadId, framing: Framing, same_history: bool) -> LinkStep {
+        let mode = self.config.repl_diskless_load;
+        let is_empty = self.keyspace.is_empty();
+        let direct = match mode {
+            DisklessLoad::Disabled => false,
+            DisklessLoad::OnEmptyDb => is_empty,
+            DisklessLoad::Swapdb | DisklessLoad::Flushdb => true,
+        };
+        if mode == DisklessLoad::Flushdb && !is_empty {
+            log::info!("MASTER <-> REPLICA sync: Flushing old data");
+            self.replace_keyspace(Keyspace::new(self.config.databases as usize));
+            self.link_event(Event::DatasetDropped);
+        }
+        log::info!(
+            "MASTER <-> REPLICA sync: receiving {} from master {}",
+            match framing {
+                Framing::Sized(bytes) => format!("{bytes} bytes"),
+                Framing::Marked(_) => "streamed RDB".to_owned(),
+            },
+            if direct { "to parser" } else { "to disk" }
+        );
+        if direct {
+            // What is served meanwhile is the old data of the same history, or nothing.
+            self.persistence.loading = Some(Loading {
+                started_unix: self.now.seconds(),
+                total_bytes: match framing {
+                    Framing::Sized(bytes) => bytes,
+                    Framing::Marked(_) => 0,
+                },
+                serving: mode == DisklessLoad::Swapdb && same_history,
+                ..Loading::default()
+            });
+        }
+        LinkStep::BeginLoad { load, framing, way: LoadWay { to_file: !direct } }
+    }
+
+    /// The dataset that has been loaded takes the place of the old one, and its history that of ours.
+    fn swap_in(&mut self, position: Position) {
+        let Some((_, keyspace)) = self.replication.following.loaded.take() else { return };
+        let backlog = self.config.repl_backlog_size;
+        self.replace_keyspace(keyspace);
+        self.persistence.loading = None;
+        // Nothing of the new dataset is in a file of ours yet, unless it came through one.
+        self.persistence.dirty += 1;
+        self.replication.identity.adopt(position.id);
+        self.journal.reset(position.offset);
+        self.journal.create_backlog(backlog);
+        log::info!("MASTER <-> REPLICA sync: Finished with success");
+        self.begin_stream(position.stream_db);
+    }
+
+    /// Puts another keyspace in place of the present one, which is freed in the background.
+    pub fn replace_keyspace(&mut self, keyspace: Keyspace) {
+        let mut old = std::mem::replace(&mut self.keyspace, keyspace);
+        let new = &self.keyspace;
+        self.watched.touch_where(|db, key| {
+            let key = crate::keyspace::Key::new(key);
+            (db < old.count() && old.db(db).get(key).is_some())
+                || (db < new.count() && new.db(db).get(key).is_some())
+        });
+        for db in 0..old.count() {
+            let table = old.db_mut(db).take();
+            if !table.is_empty() {
+                self.garbage.push(Garbage::Table(table));
+            }
+        }
+        self.settle_unit();
+    }
+
+    /// The stream gets a client of its own.
+    fn begin_stream(&mut self, db: Option<u32>) {
+        self.end_stream();
+        let name = match &self.config.replicaof {
+            Some(MasterAddress { host, port }) => format!("{host}:{port}"),
+            None => String::new(),
+        };
+        let ends = Ends { peer: name, is_local: true, ..Ends::default() };
+        let session = Session {
+            role: Role::Master,
+            authenticated: true,
+            db: db.unwrap_or(0) as usize,
+            ..Session::default()
+        };
+        self.replication.following.client = Some(self.clients.connect(ends, session, self.monotonic));
+    }
+
+    /// What has been received and not executed is forgotten; it will be asked for again.
+    fn end_stream(&mut self) {
+        let following = &mut self.replication.following;
+        following.stream.clear();
+        following.held.clear();
+        following.parser = Parser::contiguous();
+        (following.next_request, following.consumed, following.broken) = (0, 0, None);
+        if let Some(client) = following.client.take() {
+            self.disconnect(client);
+        }
+    }
+
+    /// CLIENT KILL of the stream's client ends the link.
+    fn is_link_killed(&self) -> bool {
+        let client = self.replication.following.client;
+        client.is_some_and(|key| self.clients.find(key).is_none_or(|client| client.closing.is_some()))
+    }
+
+    /// Executes the next part of what has been received.
+    fn apply_stream(&mut self) -> Applied {
+        let following = &mut self.replication.following;
+        let Some(client) = following.client else {
+            following.stream.clear();
+            return Applied::All;
+        };
+        let mut parser = std::mem::take(&mut following.parser);
+        let mut stream = std::mem::take(&mut following.stream);
+        if following.next_request == parser.request_count() {
+            // The batch before is done with: its bytes go, and what has come since is parsed.
+            stream.advance(following.consumed);
+            (following.consumed, following.next_request) = (0, 0);
+            let (parsed, error) = parser.parse(&stream, STREAM_LIMITS);
+            following.consumed = parsed.consumed;
+            following.broken = error.map(|error| error.text());
+        }
+        let outcome = self.execute_stream(client, &parser, &stream);
+        let following = &mut self.replication.following;
+        if following.client != Some(client) {
+            // The stream has ended by what it carried.
+            return Applied::All;
+        }
+        let is_done = following.next_request == parser.request_count();
+        (following.parser, following.stream) = (parser, stream);
+        if is_done && let Some(reason) = following.broken.take() {
+            self.link_event(Event::StreamBroken(reason));
+            return Applied::All;
+        }
+        match outcome {
+            Flow::Postponed => Applied::Postponed,
+            _ if is_done => Applied::All,
+            _ => Applied::Some,
+        }
+    }
+
+    /// Runs some requests of the batch and appends their bytes to our own journal, many at a time.
+    fn execute_stream(&mut self, client: ClientKey, parser: &Parser, stream: &[u8]) -> Flow {
+        let first = self.replication.following.next_request;
+        let last = (first + COMMANDS_PER_STEP).min(parser.request_count());
+        let mut recorded = if first == 0 { 0 } else { parser.request_end(first - 1) };
+        let mut outcome = Flow::Next;
+        for index in first..last {
+            let argv = parser.request(stream, index);
+            let start = if index == 0 { 0 } else { parser.request_end(index - 1) };
+            if argv.get(0).eq_ignore_ascii_case(b"REPLCONF") {
+                // It may ask how far we are, which does not count the question itself.
+                self.record_applied(client, &stream[recorded..start]);
+                recorded = start;
+            }
+            if stream[start..].iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'*') {
+                self.replication.following.broken = Some("an inline request in the stream".into());
+                self.replication.following.next_request = parser.request_count();
+                break;
+            }
+            let was_in_transaction = self.is_in_transaction(client);
+            if self.execute(client, argv, table::lookup(argv)) == Flow::Postponed {
+                outcome = Flow::Postponed;
+                break;
+            }
+            if self.replication.following.client != Some(client) {
+                return outcome;
+            }
+            self.replication.following.next_request = index + 1;
+            if !was_in_transaction && self.is_in_transaction(client) {
+                // What stands before MULTI is applied; from here on all or nothing.
+                self.record_applied(client, &stream[recorded..start]);
+                recorded = start;
+            }
+        }
+        let next = self.replication.following.next_request.min(last);
+        let end = if next == 0 { 0 } else { parser.request_end(next - 1) };
+        if end > recorded {
+            self.record_applied(client, &stream[recorded..end]);
+        }
+        outcome
+    }
+
+    fn is_in_transaction(&self, client: ClientKey) -> bool {
+        self.clients.find(client).is_some_and(|client| client.session.transaction.is_some())
+    }
+
+    /// The bytes of executed requests go into our own journal; inside a transaction they wait for its end.
+    fn record_applied(&mut self, client: ClientKey, bytes: &[u8]) {
+        let Some(record) = self.clients.find(client) else { return };
+        let (in_transaction, db) = (record.session.transaction.is_some(), record.session.db as u32);
+        let following = &mut self.replication.following;
+        let held_before = !following.held.is_empty();
+        if held_before || in_transaction {
+            following.held.extend_from_slice(bytes);
+        }
+        if in_transaction && (held_before || !bytes.is_empty()) {
+            return;
+        }
+        let end = if held_before {
+            let held = following.held.split();
+            self.journal.append(&held)
+        } else {
+            self.journal.append(bytes)
+        };
+        self.replication.following.link.applied(end, Some(db));
+    }
+
+    /// REPLCONF GETACK in the stream.
+    pub fn acknowledge_master(&mut self) {
+        self.link_event(Event::AckRequested);
+    }
+
+    /// REPLICAOF host port: follow another master, or the first one.
+    pub fn follow(&mut self, master: MasterAddress) {
+        let was_master = self.config.replicaof.is_none();
+        let claim = was_master.then(|| {
+            let stream_db = self.unit.effects.stream_db();
+            self.replication.identity.position_to_claim(self.journal.end(), stream_db)
+        });
+        self.config.replicaof = Some(master.clone());
+        self.unit.recording = false;
+        self.release_blocked();
+        let MasterAddress { host, port } = master;
+        log::info!("Connecting to MASTER {host}:{port}");
+        self.link_event(Event::ReplicaOf { host, port, claim, failover: false });
+        self.intents.push(Intent::DriveLink);
+    }
+
+    /// A node that starts as a replica goes on from what its file says, if it says anything.
+    pub fn resume_following(&mut self, claim: Option<Position>) {
+        if let Some(MasterAddress { host, port }) = self.config.replicaof.clone() {
+            self.link_event(Event::ReplicaOf { host, port, claim, failover: false });
+            self.intents.push(Intent::DriveLink);
+        }
+    }
+
+    /// REPLICAOF NO ONE: this node becomes a master, and its former history stays valid up to here.
+    pub fn promote(&mut self) {
+        if self.config.replicaof.take().is_none() {
+            return;
+        }
+        self.link_event(Event::NoOne);
+        self.end_stream();
+        let end = self.journal.end();
+        self.replication.identity.shift(end, &mut self.random);
+        self.unit.effects.set_stream_db(None);
+        self.discard_replicas();
+        self.replication.feeds.start_backlog_ttl(self.monotonic);
+        log::info!(
+            "Setting secondary replication ID to {}, valid up to offset: {}. New replication ID is {}",
+            self.replication.identity.second_id(),
+            self.replication.identity.second_offset(),
+            self.replication.identity.id()
+        );
+    }
+
+    /// Those who wait for something that a replica cannot give are told so.
+    fn release_blocked(&mut self) {
+        use crate::clients::session::Blocked;
+        for key in self.clients.keys() {
+            let waits = self
+                .clients
+                .find(key)
+                .is_some_and(|client| matches!(client.session.blocked, Some(Blocked::ForReplicas { .. })));
+            if waits {
+                self.unblock(key, |reply| {
+                    reply.error(
+                        "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)",
+                    );
+                });
+            }
+        }
+    }
+}
+
+const STREAM_LIMITS: Limits = Limits { bulk_bytes_max: i64::MAX, authenticated: true };
+
+/// What a step over the stream has come to.
+enum Applied {
+    All,
+    Some,
+    /// Paused; goes on when woken.
+    Postponed,
+}
+
+fn link_config(config: &Config) -> LinkConfig {
+    let text = |bytes: &[u8]| (!bytes.is_empty()).then(|| String::from_utf8_lossy(bytes).into_owned());
+    let announced = config.replica_announce_port;
+    LinkConfig {
+        greeting: Greeting {
+            user: text(&config.masteruser),
+            password: text(&config.masterauth),
+            port: if announced != 0 { announced } else { config.port },
+            ip: text(config.replica_announce_ip.as_bytes()),
+            capabilities: Capabilities::EOF.with(Capabilities::PSYNC2),
+            version: None,
+        },
+        timeout: Duration::from_secs(config.repl_timeout.into()),
+    }
+}

@@ -1,0 +1,52 @@
+//! Does what the engine asks for.
+//!
+//! Started by boot on async-std; woken by intents; ends with the process. Nothing here waits for long: what takes time
+//! gets a task or thread of its own.
+
+use async_std::channel::Receiver;
+use async_std::task;
+
+use crate::clock::Clock;
+use crate::engine::intent::Intent;
+
+use super::engine_lock::EngineLock;
+use super::full_sync::{self, Transfers};
+use super::listen::Listeners;
+use super::{load, rewrite_config, shutdown, take_snapshot};
+
+pub async fn run(
+    lock: EngineLock,
+    intents: Receiver<Intent>,
+    transfers: Transfers,
+    mut listeners: Listeners,
+    clock: Clock,
+) {
+    while let Ok(intent) = intents.recv().await {
+        let lock = lock.clone();
+        match intent {
+            Intent::Save { client } => {
+                task::spawn(take_snapshot::save_to_file(lock, client));
+            }
+            Intent::Shutdown { save, client, now, force } => {
+                task::spawn(shutdown::run(lock, save, client, now, force));
+            }
+            Intent::Reload { client, save } => {
+                task::spawn(load::reload(lock, client, save));
+            }
+            Intent::RewriteConfig { client } => {
+                task::spawn(rewrite_config::run(lock, client));
+            }
+            Intent::Rebind => listeners.rebind(&lock),
+            Intent::DriveLink => lock.with(|engine| engine.wake_link()),
+            Intent::FeedReplicas => {
+                let (due, abandoned) = lock.with(|engine| engine.take_due_snapshots());
+                for snapshot in abandoned {
+                    transfers.cancel(snapshot);
+                }
+                for (plan, snapshot) in due {
+                    full_sync::start(lock.clone(), transfers.clone(), clock.clone(), plan, snapshot);
+                }
+            }
+        }
+    }
+}

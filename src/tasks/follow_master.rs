@@ -1,0 +1,261 @@
+//! The replica's end: the socket to a master, and the load of what it sends.
+//!
+//! Started by boot, on async-std; woken by its socket, by deadlines and by the engine (REPLICAOF, CLIENT KILL); ends with
+//! the process. All decisions are the link's (`engine/following`): this task asks for the next step and reports back.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use async_io::Async;
+use async_std::channel::{Receiver, Sender, bounded};
+use bytes::{Bytes, BytesMut};
+
+use crate::engine::following::{LinkStep, LoadWay};
+use crate::io::atomic_file::AtomicFile;
+use crate::io::socket::{self, Socket};
+use crate::replication::link::{Event, LoadId};
+use crate::replication::payload::Framing;
+use crate::snapshot::loading::{Loaded, Loader};
+
+use super::engine_lock::EngineLock;
+use super::load;
+
+/// Bytes taken from the socket at once.
+const READ_BYTES: usize = 256 * 1024;
+
+/// Pieces of a payload that may wait for the loader.
+const LOAD_QUEUE: usize = 64;
+
+/// A link looks at itself at least this often.
+const WAIT_MAX: Duration = Duration::from_secs(1);
+
+pub async fn run(lock: EngineLock) {
+    let mut task = Task { lock, socket: None, load: None, buffer: BytesMut::new() };
+    let waker = poll_fn(|context| Poll::Ready(context.waker().clone())).await;
+    loop {
+        task.step(&waker).await;
+    }
+}
+
+struct Task {
+    lock: EngineLock,
+    socket: Option<Async<Socket>>,
+    load: Option<Load>,
+    buffer: BytesMut,
+}
+
+/// A payload on its way into a fresh keyspace, on a thread of its own.
+struct Load {
+    id: LoadId,
+    pieces: Sender<Bytes>,
+    outcome: Receiver<Result<Box<Loaded>, String>>,
+    is_complete: bool,
+}
+
+impl Task {
+    async fn step(&mut self, waker: &Waker) {
+        match self.lock.with(|engine| engine.next_link_step(waker)) {
+            LinkStep::Connect { host, port } => {
+                let event = match self.connect(&host, port).await {
+                    Ok(()) => Event::Connected,
+                    Err(error) => Event::ConnectFailed(error.to_string()),
+                };
+                self.report(event);
+            }
+            LinkStep::Send(bytes) => {
+                if self.send(&bytes).await.is_err() {
+                    self.hang_up();
+                }
+            }
+            LinkStep::BeginLoad { load, framing, way } => self.begin_load(load, framing, way),
+            LinkStep::Load(bytes) => self.feed(bytes).await,
+            LinkStep::EndLoad => {
+                if let Some(load) = &mut self.load {
+                    load.is_complete = true;
+                    load.pieces.close();
+                }
+            }
+            LinkStep::AbortLoad => self.load = None,
+            LinkStep::Close => self.socket = None,
+            LinkStep::Again => async_std::task::yield_now().await,
+            LinkStep::Wait { deadline, wants_bytes } => self.wait(deadline, wants_bytes).await,
+        }
+    }
+
+    fn report(&self, event: Event) {
+        self.lock.with(|engine| engine.link_event(event));
+    }
+
+    fn hang_up(&mut self) {
+        if self.socket.take().is_some() {
+            self.report(Event::Closed);
+        }
+    }
+
+    async fn connect(&mut self, host: &str, port: u16) -> io::Result<()> {
+        let (source, timeout, keepalive) = self.lock.with(|engine| {
+            let config = &engine.config;
+            (config.bind_source_addr.clone(), config.repl_timeout, config.tcp_keepalive)
+        });
+        let source: Option<SocketAddr> =
+            source.parse().ok().map(|address| SocketAddr::new(address, 0));
+        let addresses = socket::resolve(host, port).await?;
+        let socket = socket::connect(&addresses, source, Duration::from_secs(timeout.into())).await?;
+        // A peer that has gone already makes these fail; the first read will tell.
+        let _ = socket.set_nodelay(true);
+        let _ = socket.set_keepalive((keepalive > 0).then(|| Duration::from_secs(keepalive.into())));
+        self.socket = Some(Async::new_nonblocking(socket)?);
+        Ok(())
+    }
+
+    async fn send(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        let Some(socket) = &self.socket else { return Ok(()) };
+        while !bytes.is_empty() {
+            match socket.get_ref().try_write(bytes) {
+                Ok(count) => bytes = &bytes[count..],
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => socket.writable().await?,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for bytes, for the end of a load, for the deadline, or to be woken.
+    async fn wait(&mut self, deadline: Option<Duration>, wants_bytes: bool) {
+        let now = self.lock.with(|engine| engine.monotonic);
+        let pause = deadline.map_or(WAIT_MAX, |at| at.saturating_sub(now)).min(WAIT_MAX);
+        let mut timer = pin!(async_std::task::sleep(pause.max(Duration::from_millis(1))));
+        let mut outcome = pin!(async {
+            match &self.load {
+                Some(load) if load.is_complete => load.outcome.recv().await.ok(),
+                _ => std::future::pending().await,
+            }
+        });
+        let mut polled = false;
+        let happened = poll_fn(|context| {
+            if let Poll::Ready(outcome) = outcome.as_mut().poll(context) {
+                return Poll::Ready(Happened::Loaded(outcome));
+            }
+            if wants_bytes
+                && let Some(socket) = &self.socket
+                && socket.poll_readable(context).is_ready()
+            {
+                return Poll::Ready(Happened::Readable);
+            }
+            if timer.as_mut().poll(context).is_ready() || std::mem::replace(&mut polled, true) {
+                return Poll::Ready(Happened::Woken);
+            }
+            Poll::Pending
+        })
+        .await;
+        match happened {
+            Happened::Woken => self.lock.with(|engine| engine.link_deadline()),
+            Happened::Readable => self.read(),
+            Happened::Loaded(outcome) => self.finish_load(outcome),
+        }
+    }
+
+    fn read(&mut self) {
+        let Some(socket) = &self.socket else { return };
+        self.buffer.resize(READ_BYTES, 0);
+        match socket.get_ref().try_read(&mut self.buffer) {
+            Ok(0) => self.hang_up(),
+            Ok(count) => {
+                let bytes = self.buffer.split_to(count).freeze();
+                self.lock.with(|engine| {
+                    engine.stats.net_repl_input_bytes += count as u64;
+                    engine.link_event(Event::Bytes(bytes));
+                });
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => self.hang_up(),
+        }
+    }
+
+    fn begin_load(&mut self, id: LoadId, framing: Framing, way: LoadWay) {
+        let (pieces, incoming) = bounded::<Bytes>(LOAD_QUEUE);
+        let (report, outcome) = bounded(1);
+        self.load = Some(Load { id, pieces, outcome, is_complete: false });
+        let lock = self.lock.clone();
+        let started = std::thread::Builder::new().name("load".into()).spawn(move || {
+            // The receiver is gone if the load was given up.
+            let _ = report.try_send(receive(&lock, framing, way, &incoming).map(Box::new));
+        });
+        if let Err(error) = started {
+            self.load = None;
+            self.report(Event::LoadFailed { load: id, reason: format!("no thread to load with: {error}") });
+        }
+    }
+
+    async fn feed(&mut self, bytes: Bytes) {
+        let Some(load) = &self.load else { return };
+        if load.pieces.send(bytes).await.is_err() {
+            // The loader has stopped before the payload did: it knows why.
+            let outcome = load.outcome.recv().await.ok();
+            self.finish_load(outcome);
+        }
+    }
+
+    fn finish_load(&mut self, outcome: Option<Result<Box<Loaded>, String>>) {
+        let Some(load) = self.load.take() else { return };
+        let outcome = outcome.unwrap_or_else(|| Err("the loader ended without a word".into()));
+        self.lock.with(|engine| match outcome {
+            Ok(loaded) => {
+                let stream_db = loaded.about.position.and_then(|position| position.stream_db);
+                engine.link_loaded(load.id, loaded.keyspace, stream_db);
+            }
+            Err(reason) => {
+                engine.persistence.loading = None;
+                engine.link_event(Event::LoadFailed { load: load.id, reason });
+            }
+        });
+    }
+}
+
+enum Happened {
+    Woken,
+    Readable,
+    Loaded(Option<Result<Box<Loaded>, String>>),
+}
+
+/// Loads a payload as it comes in, and keeps it in the RDB file if so wished: the file is replaced only once the payload has
+/// proved whole and sound.
+fn receive(
+    lock: &EngineLock,
+    framing: Framing,
+    way: LoadWay,
+    incoming: &Receiver<Bytes>,
+) -> Result<Loaded, String> {
+    let payload_bytes = match framing {
+        Framing::Sized(bytes) => Some(bytes),
+        Framing::Marked(_) => None,
+    };
+    let (options, path, incremental) = lock.with(|engine| {
+        let config = &engine.config;
+        let path = config.dir.join(&config.dbfilename);
+        (load::options(engine, payload_bytes), path, config.rdb_save_incremental_fsync)
+    });
+    let mut loader = Loader::new(options).map_err(|error| error.to_string())?;
+    let mut file = match way.to_file {
+        true => Some(AtomicFile::create(&path, incremental).map_err(|error| error.to_string())?),
+        false => None,
+    };
+    while let Ok(bytes) = async_std::task::block_on(incoming.recv()) {
+        if let Some(file) = &mut file {
+            file.write(&bytes).map_err(|error| error.to_string())?;
+        }
+        loader.feed(&bytes).map_err(|error| error.to_string())?;
+    }
+    let loaded = loader.finish().map_err(|error| error.to_string())?;
+    if !loaded.rest.is_empty() {
+        return Err(format!("{} bytes behind the end of the snapshot", loaded.rest.len()));
+    }
+    if let Some(file) = file {
+        file.publish().map_err(|error| error.to_string())?;
+    }
+    Ok(loaded)
+}

@@ -1,0 +1,253 @@
+//! Snapshots for replicas: one walk, straight to the sockets of all riders, or to a file that each is sent.
+//!
+//! Started by the conductor, a thread for each snapshot that the engine has taken for replicas; ends with the walk. The
+//! riders' sockets are lent by their tasks ([`Transfers`]) and given back with their fate.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_std::channel::{Receiver, Sender, bounded};
+use bytes::Bytes;
+
+use crate::clients::ClientId;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::io::file_sink::FileSink;
+use crate::io::rider::{Brake, Fate, Passenger};
+use crate::io::sink::{Sink, SinkError};
+use crate::io::socket::Socket;
+use crate::io::socket_sink::{SocketSink, SocketSinkLimits};
+use crate::random::Random;
+use crate::replication::feed::{Event, SnapshotId, Target};
+use crate::replication::feeds::SnapshotPlan;
+use crate::replication::payload::{Framing, Mark};
+use crate::replication::replconf::Filter;
+use crate::snapshot::Snapshot;
+use crate::snapshot::walk::{Options, Walk};
+
+use super::engine_lock::EngineLock;
+
+/// Where riders and walks meet.
+#[derive(Clone, Default)]
+pub struct Transfers(Arc<Mutex<HashMap<SnapshotId, Transfer>>>);
+
+#[derive(Default)]
+struct Transfer {
+    boarded: Vec<Boarded>,
+    /// No more riders are taken.
+    departed: bool,
+    brake: Option<Brake>,
+    cancelled: bool,
+    file: Option<Arc<File>>,
+}
+
+struct Boarded {
+    id: u64,
+    socket: Socket,
+    fate: Sender<Fate>,
+}
+
+/// How long a walk waits for its riders' sockets: they have a line to write first.
+const BOARDING: Duration = Duration::from_secs(10);
+const BOARDING_POLL: Duration = Duration::from_millis(2);
+
+/// How often riders are noted to be alive while a payload is on its way.
+const MOVED_EVERY: Duration = Duration::from_secs(1);
+
+/// Transfers that are over are remembered for so many more.
+const REMEMBERED: u64 = 64;
+
+impl Transfers {
+    /// Hands a rider's socket over; its fate comes through the channel, or the channel ends without one.
+    pub fn board(&self, snapshot: SnapshotId, id: u64, socket: Socket) -> Receiver<Fate> {
+        let (fate, receiver) = bounded(1);
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let transfer = all.entry(snapshot).or_default();
+        if !transfer.departed && !transfer.cancelled {
+            transfer.boarded.push(Boarded { id, socket, fate });
+        }
+        receiver
+    }
+
+    /// The file of a snapshot that was made for replicas.
+    pub fn file(&self, snapshot: SnapshotId) -> Option<Arc<File>> {
+        self.with(snapshot, |transfer| transfer.file.clone())
+    }
+
+    /// Ends a transfer whose last rider has left.
+    pub fn cancel(&self, snapshot: SnapshotId) {
+        self.with(snapshot, |transfer| {
+            transfer.cancelled = true;
+            transfer.boarded.clear();
+            if let Some(brake) = &transfer.brake {
+                brake.cancel();
+            }
+        });
+    }
+
+    fn with<R>(&self, snapshot: SnapshotId, work: impl FnOnce(&mut Transfer) -> R) -> R {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|id, _| id.0 + REMEMBERED > snapshot.0);
+        work(all.entry(snapshot).or_default())
+    }
+}
+
+/// Walks a snapshot for replicas, on a thread of its own.
+pub fn start(lock: EngineLock, transfers: Transfers, clock: Clock, plan: SnapshotPlan, snapshot: Snapshot) {
+    let id = plan.snapshot;
+    let config = lock.with(|engine| engine.config.clone());
+    let (for_thread, on_failure) = (lock.clone(), lock);
+    let started = std::thread::Builder::new().name("full-sync".into()).spawn(move || {
+        let outcome = match plan.target {
+            Target::Sockets => to_sockets(&for_thread, &transfers, clock, &config, &plan, snapshot),
+            Target::Disk => to_file(&for_thread, &transfers, &config, &plan, snapshot),
+        };
+        match outcome {
+            Ok(()) => {
+                log::info!("Background transfer for {} replica(s) terminated with success", plan.riders.len());
+                if plan.target == Target::Sockets {
+                    for_thread.with(|engine| engine.snapshot_ended(plan.snapshot, None));
+                }
+            }
+            Err(reason) => {
+                log::warn!("Background transfer error: {reason}");
+                for_thread.with(|engine| engine.snapshot_ended(plan.snapshot, Some(&reason)));
+            }
+        }
+    });
+    if let Err(error) = started {
+        let reason = format!("no thread for it: {error}");
+        on_failure.with(|engine| engine.snapshot_ended(id, Some(&reason)));
+    }
+}
+
+/// A rider that asked for nothing but the frame gets an empty picture.
+fn filtered(mut snapshot: Snapshot, plan: &SnapshotPlan) -> Snapshot {
+    if plan.requirement.filter != Filter::Everything {
+        snapshot.picture.databases.clear();
+    }
+    snapshot
+}
+
+fn to_sockets(
+    lock: &EngineLock,
+    transfers: &Transfers,
+    clock: Clock,
+    config: &Config,
+    plan: &SnapshotPlan,
+    snapshot: Snapshot,
+) -> Result<(), String> {
+    log::info!("Starting BGSAVE for SYNC with target: replicas sockets");
+    let boarded = board(lock, transfers, plan)?;
+    let mark = Mark::random(&mut Random::from_system());
+    let mut fates = HashMap::new();
+    let mut passengers = Vec::new();
+    for Boarded { id, socket, fate } in boarded {
+        fates.insert(id, fate);
+        passengers.push(Passenger {
+            id,
+            socket,
+            prefix: Framing::Marked(mark).header(),
+            suffix: mark.trailer(),
+        });
+    }
+    let riders: Vec<u64> = fates.keys().copied().collect();
+    let report = move |fate: Fate| {
+        let id = match &fate {
+            Fate::Done { id, .. } | Fate::Dropped { id, .. } => *id,
+        };
+        if let Fate::Dropped { reason, bytes_sent, .. } = &fate {
+            log::warn!("replica client id={id}: its full sync ended after {bytes_sent} bytes: {reason}");
+        }
+        if let Some(channel) = fates.get(&id) {
+            // The task may be gone with its client.
+            let _ = channel.try_send(fate);
+        }
+    };
+    let limits = SocketSinkLimits::new(Duration::from_secs(config.repl_timeout.into()));
+    let mut sink = Box::new(SocketSink::new(passengers, limits, clock, report));
+    transfers.with(plan.snapshot, |transfer| transfer.brake = Some(sink.brake()));
+    let mut moved = Instant::now();
+    let walked = Walk::new(filtered(snapshot, plan), Options::of(config)).run(|chunk: Bytes| {
+        if moved.elapsed() > MOVED_EVERY {
+            moved = Instant::now();
+            note_moved(lock, &riders);
+        }
+        sink.accept(chunk)
+    });
+    match walked {
+        Ok(_) => sink.finish().map_err(|error: SinkError| error.to_string()),
+        Err(error) => {
+            let reason = error.to_string();
+            sink.abandon(&reason);
+            Err(reason)
+        }
+    }
+}
+
+/// Waits until each rider has lent its socket or has gone.
+fn board(lock: &EngineLock, transfers: &Transfers, plan: &SnapshotPlan) -> Result<Vec<Boarded>, String> {
+    let deadline = Instant::now() + BOARDING;
+    loop {
+        let missing = lock.with(|engine| {
+            let is_here = |rider: u64| engine.clients.key_of(ClientId(rider)).is_some();
+            plan.riders.iter().filter(|rider| is_here(rider.0)).count()
+        });
+        let boarded = transfers.with(plan.snapshot, |transfer| {
+            let complete = transfer.boarded.len() >= missing || Instant::now() > deadline;
+            if transfer.cancelled {
+                return Some(Err("nobody waits for it any more".to_owned()));
+            }
+            complete.then(|| {
+                transfer.departed = true;
+                Ok(std::mem::take(&mut transfer.boarded))
+            })
+        });
+        match boarded {
+            Some(Ok(boarded)) if boarded.is_empty() => return Err("no replica is left".into()),
+            Some(outcome) => return outcome,
+            None => std::thread::sleep(BOARDING_POLL),
+        }
+    }
+}
+
+fn note_moved(lock: &EngineLock, riders: &[u64]) {
+    lock.with(|engine| {
+        for rider in riders {
+            if let Some(key) = engine.clients.key_of(ClientId(*rider)) {
+                engine.feed_event(key, Event::PayloadMoved);
+            }
+        }
+    });
+}
+
+fn to_file(
+    lock: &EngineLock,
+    transfers: &Transfers,
+    config: &Config,
+    plan: &SnapshotPlan,
+    snapshot: Snapshot,
+) -> Result<(), String> {
+    log::info!("Starting BGSAVE for SYNC with target: disk");
+    let path = config.dir.join(&config.dbfilename);
+    let mut sink = Box::new(
+        FileSink::create(&path, config.rdb_save_incremental_fsync).map_err(|error| error.to_string())?,
+    );
+    let walked = Walk::new(filtered(snapshot, plan), Options::of(config)).run(|chunk| sink.accept(chunk));
+    match walked {
+        Ok(_) => sink.finish().map_err(|error| error.to_string())?,
+        Err(error) => {
+            let reason = error.to_string();
+            sink.abandon(&reason);
+            return Err(reason);
+        }
+    }
+    let describe = |error: std::io::Error| format!("{}: {error}", path.display());
+    let file = File::open(&path).map_err(describe)?;
+    let length = file.metadata().map_err(describe)?.len();
+    transfers.with(plan.snapshot, |transfer| transfer.file = Some(Arc::new(file)));
+    lock.with(|engine| engine.snapshot_file_ready(plan.snapshot, length));
+    Ok(())
+}

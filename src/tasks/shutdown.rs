@@ -1,0 +1,97 @@
+//! Ends the process: lets replicas catch up, saves, leaves.
+//!
+//! Started by the conductor for SHUTDOWN and for signals; one at a time; ends the process, or gives up and says why.
+
+use std::time::Duration;
+
+use crate::clients::ClientKey;
+use crate::engine::intent::SaveWish;
+use crate::engine::pause::{PauseMode, Purpose};
+
+use super::engine_lock::EngineLock;
+use super::take_snapshot;
+
+const POLL: Duration = Duration::from_millis(20);
+
+pub async fn run(lock: EngineLock, wish: SaveWish, client: Option<ClientKey>, now: bool, force: bool) {
+    log::warn!("User requested shutdown...");
+    if !now {
+        wait_for_replicas(&lock).await;
+    }
+    let (saves, loading) = lock.with(|engine| {
+        let saves = match wish {
+            SaveWish::Default => !engine.config.save.is_empty(),
+            SaveWish::Save => true,
+            SaveWish::NoSave => false,
+        };
+        (saves, engine.persistence.loading.is_some())
+    });
+    if saves && !loading {
+        log::info!("Saving the final RDB snapshot before exiting.");
+        if !take_snapshot::save_now(&lock).await {
+            log::warn!("Error trying to save the DB, can't exit.");
+            if !force {
+                lock.with(|engine| {
+                    engine.pauses.unpause(Purpose::Shutdown);
+                    if let Some(client) = client {
+                        engine.unblock(client, |reply| reply.error("ERR Errors trying to SHUTDOWN. Check logs."));
+                    }
+                });
+                return;
+            }
+        }
+    }
+    let pidfile = lock.with(|engine| engine.config.pidfile.clone());
+    if !pidfile.as_os_str().is_empty() {
+        log::info!("Removing the pid file.");
+        // It may have been removed already.
+        let _ = std::fs::remove_file(&pidfile);
+    }
+    log::warn!("Sluice is now ready to exit, bye bye...");
+    log::logger().flush();
+    std::process::exit(0);
+}
+
+/// Writes are held back until every replica has what was written, or `shutdown-timeout` is over.
+async fn wait_for_replicas(lock: &EngineLock) {
+    let deadline = lock.with(|engine| {
+        let timeout = Duration::from_secs(engine.config.shutdown_timeout.into());
+        let deadline = engine.monotonic + timeout;
+        let end = engine.journal.end();
+        let lagging = !engine.is_replica() && engine.replication.feeds.lagging(end).next().is_some();
+        if !lagging || timeout.is_zero() {
+            return None;
+        }
+        engine.pauses.pause(Purpose::Shutdown, PauseMode::Write, deadline, engine.monotonic);
+        engine.request_acks();
+        Some(deadline)
+    });
+    let Some(deadline) = deadline else { return };
+    log::info!("Waiting for replicas before shutting down.");
+    loop {
+        let done = lock.with(|engine| {
+            let end = engine.journal.end();
+            let over = engine.monotonic >= deadline;
+            let mut lagging = 0;
+            for feed in engine.replication.feeds.lagging(end) {
+                lagging += 1;
+                if over {
+                    let profile = feed.profile();
+                    log::info!(
+                        "Lagging replica {}:{} reported offset {} behind master, lag={}, state={}.",
+                        profile.ip(),
+                        profile.port(),
+                        end.since(feed.acked()),
+                        feed.lag(engine.monotonic).as_secs(),
+                        feed.state_name()
+                    );
+                }
+            }
+            lagging == 0 || over
+        });
+        if done {
+            return;
+        }
+        async_std::task::sleep(POLL).await;
+    }
+}
