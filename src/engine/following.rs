@@ -59,9 +59,16 @@ pub struct Following {
 /// What the task that owns the link's socket does next.
 #[derive(Debug)]
 pub enum LinkStep {
-    Connect { host: String, port: u16 },
+    Connect {
+        host: String,
+        port: u16,
+    },
     Send(Bytes),
-    BeginLoad { load: LoadId, framing: Framing, way: LoadWay },
+    BeginLoad {
+        load: LoadId,
+        framing: Framing,
+        way: LoadWay,
+    },
     Load(Bytes),
     EndLoad,
     AbortLoad,
@@ -69,7 +76,10 @@ pub enum LinkStep {
     /// Executed a part of the stream; there is more.
     Again,
     /// Nothing to do before bytes arrive (if they are wanted), the deadline comes or it is woken.
-    Wait { deadline: Option<Duration>, wants_bytes: bool },
+    Wait {
+        deadline: Option<Duration>,
+        wants_bytes: bool,
+    },
 }
 
 /// How a snapshot from the master is taken in.
@@ -134,7 +144,11 @@ impl Engine {
         let config = link_config(&self.config);
         let following = &mut self.replication.following;
         following.link.set_config(config);
-        if following.link.deadline().is_some_and(|at| at <= self.monotonic) {
+        if following
+            .link
+            .deadline()
+            .is_some_and(|at| at <= self.monotonic)
+        {
             self.link_event(Event::Deadline);
         }
     }
@@ -157,10 +171,15 @@ impl Engine {
                 Applied::Some => return LinkStep::Again,
                 Applied::Postponed => {
                     self.replication.following.waker = Some(waker.clone());
-                    return LinkStep::Wait { deadline: None, wants_bytes: false };
+                    return LinkStep::Wait {
+                        deadline: None,
+                        wants_bytes: false,
+                    };
                 }
             }
-            let Some(action) = self.replication.following.actions.pop_front() else { break };
+            let Some(action) = self.replication.following.actions.pop_front() else {
+                break;
+            };
             if let Some(step) = self.carry_out_link(action) {
                 return step;
             }
@@ -177,7 +196,12 @@ impl Engine {
         match action {
             Action::Connect { host, port } => return Some(LinkStep::Connect { host, port }),
             Action::Send(bytes) => return Some(LinkStep::Send(bytes)),
-            Action::BeginLoad { load, framing, same_history, .. } => {
+            Action::BeginLoad {
+                load,
+                framing,
+                same_history,
+                ..
+            } => {
                 return Some(self.begin_link_load(load, framing, same_history));
             }
             Action::Load(bytes) => {
@@ -207,7 +231,12 @@ impl Engine {
                     self.journal.reset(at);
                     self.journal.create_backlog(backlog);
                 }
-                let db = self.replication.following.link.position().and_then(|position| position.stream_db);
+                let db = self
+                    .replication
+                    .following
+                    .link
+                    .position()
+                    .and_then(|position| position.stream_db);
                 self.begin_stream(db);
             }
             Action::Apply(bytes) => self.replication.following.stream.extend_from_slice(&bytes),
@@ -250,12 +279,18 @@ impl Engine {
                 ..Loading::default()
             });
         }
-        LinkStep::BeginLoad { load, framing, way: LoadWay { to_file: !direct } }
+        LinkStep::BeginLoad {
+            load,
+            framing,
+            way: LoadWay { to_file: !direct },
+        }
     }
 
     /// The dataset that has been loaded takes the place of the old one, and its history that of ours.
     fn swap_in(&mut self, position: Position) {
-        let Some((_, keyspace)) = self.replication.following.loaded.take() else { return };
+        let Some((_, keyspace)) = self.replication.following.loaded.take() else {
+            return;
+        };
         let backlog = self.config.repl_backlog_size;
         self.replace_keyspace(keyspace);
         self.persistence.loading = None;
@@ -293,14 +328,19 @@ impl Engine {
             Some(MasterAddress { host, port }) => format!("{host}:{port}"),
             None => String::new(),
         };
-        let ends = Ends { peer: name, is_local: true, ..Ends::default() };
+        let ends = Ends {
+            peer: name,
+            is_local: true,
+            ..Ends::default()
+        };
         let session = Session {
             role: Role::Master,
             authenticated: true,
             db: db.unwrap_or(0) as usize,
             ..Session::default()
         };
-        self.replication.following.client = Some(self.clients.connect(ends, session, self.monotonic));
+        self.replication.following.client =
+            Some(self.clients.connect(ends, session, self.monotonic));
     }
 
     /// What has been received and not executed is forgotten; it will be asked for again.
@@ -318,7 +358,11 @@ impl Engine {
     /// CLIENT KILL of the stream's client ends the link.
     fn is_link_killed(&self) -> bool {
         let client = self.replication.following.client;
-        client.is_some_and(|key| self.clients.find(key).is_none_or(|client| client.closing.is_some()))
+        client.is_some_and(|key| {
+            self.clients
+                .find(key)
+                .is_none_or(|client| client.closing.is_some())
+        })
     }
 
     /// Executes the next part of what has been received.
@@ -361,17 +405,29 @@ impl Engine {
     fn execute_stream(&mut self, client: ClientKey, parser: &Parser, stream: &[u8]) -> Flow {
         let first = self.replication.following.next_request;
         let last = (first + COMMANDS_PER_STEP).min(parser.request_count());
-        let mut recorded = if first == 0 { 0 } else { parser.request_end(first - 1) };
+        let mut recorded = if first == 0 {
+            0
+        } else {
+            parser.request_end(first - 1)
+        };
         let mut outcome = Flow::Next;
         for index in first..last {
             let argv = parser.request(stream, index);
-            let start = if index == 0 { 0 } else { parser.request_end(index - 1) };
+            let start = if index == 0 {
+                0
+            } else {
+                parser.request_end(index - 1)
+            };
             if argv.get(0).eq_ignore_ascii_case(b"REPLCONF") {
                 // It may ask how far we are, which does not count the question itself.
                 self.record_applied(client, &stream[recorded..start]);
                 recorded = start;
             }
-            if stream[start..].iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'*') {
+            if stream[start..]
+                .iter()
+                .find(|byte| !byte.is_ascii_whitespace())
+                != Some(&b'*')
+            {
                 self.replication.following.broken = Some("an inline request in the stream".into());
                 self.replication.following.next_request = parser.request_count();
                 break;
@@ -392,7 +448,11 @@ impl Engine {
             }
         }
         let next = self.replication.following.next_request.min(last);
-        let end = if next == 0 { 0 } else { parser.request_end(next - 1) };
+        let end = if next == 0 {
+            0
+        } else {
+            parser.request_end(next - 1)
+        };
         if end > recorded {
             self.record_applied(client, &stream[recorded..end]);
         }
@@ -400,13 +460,20 @@ impl Engine {
     }
 
     fn is_in_transaction(&self, client: ClientKey) -> bool {
-        self.clients.find(client).is_some_and(|client| client.session.transaction.is_some())
+        self.clients
+            .find(client)
+            .is_some_and(|client| client.session.transaction.is_some())
     }
 
     /// The bytes of executed requests go into our own journal; inside a transaction they wait for its end.
     fn record_applied(&mut self, client: ClientKey, bytes: &[u8]) {
-        let Some(record) = self.clients.find(client) else { return };
-        let (in_transaction, db) = (record.session.transaction.is_some(), record.session.db as u32);
+        let Some(record) = self.clients.find(client) else {
+            return;
+        };
+        let (in_transaction, db) = (
+            record.session.transaction.is_some(),
+            record.session.db as u32,
+        );
         let following = &mut self.replication.following;
         let held_before = !following.held.is_empty();
         if held_before || in_transaction {
@@ -434,21 +501,33 @@ impl Engine {
         let was_master = self.config.replicaof.is_none();
         let claim = was_master.then(|| {
             let stream_db = self.unit.effects.stream_db();
-            self.replication.identity.position_to_claim(self.journal.end(), stream_db)
+            self.replication
+                .identity
+                .position_to_claim(self.journal.end(), stream_db)
         });
         self.config.replicaof = Some(master.clone());
         self.unit.recording = false;
         self.release_blocked();
         let MasterAddress { host, port } = master;
         log::info!("Connecting to MASTER {host}:{port}");
-        self.link_event(Event::ReplicaOf { host, port, claim, failover: false });
+        self.link_event(Event::ReplicaOf {
+            host,
+            port,
+            claim,
+            failover: false,
+        });
         self.intents.push(Intent::DriveLink);
     }
 
     /// A node that starts as a replica goes on from what its file says, if it says anything.
     pub fn resume_following(&mut self, claim: Option<Position>) {
         if let Some(MasterAddress { host, port }) = self.config.replicaof.clone() {
-            self.link_event(Event::ReplicaOf { host, port, claim, failover: false });
+            self.link_event(Event::ReplicaOf {
+                host,
+                port,
+                claim,
+                failover: false,
+            });
             self.intents.push(Intent::DriveLink);
         }
     }
@@ -477,10 +556,9 @@ impl Engine {
     fn release_blocked(&mut self) {
         use crate::clients::session::Blocked;
         for key in self.clients.keys() {
-            let waits = self
-                .clients
-                .find(key)
-                .is_some_and(|client| matches!(client.session.blocked, Some(Blocked::ForReplicas { .. })));
+            let waits = self.clients.find(key).is_some_and(|client| {
+                matches!(client.session.blocked, Some(Blocked::ForReplicas { .. }))
+            });
             if waits {
                 self.unblock(key, |reply| {
                     reply.error(
@@ -492,7 +570,10 @@ impl Engine {
     }
 }
 
-const STREAM_LIMITS: Limits = Limits { bulk_bytes_max: i64::MAX, authenticated: true };
+const STREAM_LIMITS: Limits = Limits {
+    bulk_bytes_max: i64::MAX,
+    authenticated: true,
+};
 
 /// What a step over the stream has come to.
 enum Applied {
@@ -503,13 +584,18 @@ enum Applied {
 }
 
 fn link_config(config: &Config) -> LinkConfig {
-    let text = |bytes: &[u8]| (!bytes.is_empty()).then(|| String::from_utf8_lossy(bytes).into_owned());
+    let text =
+        |bytes: &[u8]| (!bytes.is_empty()).then(|| String::from_utf8_lossy(bytes).into_owned());
     let announced = config.replica_announce_port;
     LinkConfig {
         greeting: Greeting {
             user: text(&config.masteruser),
             password: text(&config.masterauth),
-            port: if announced != 0 { announced } else { config.port },
+            port: if announced != 0 {
+                announced
+            } else {
+                config.port
+            },
             ip: text(config.replica_announce_ip.as_bytes()),
             capabilities: Capabilities::EOF.with(Capabilities::PSYNC2),
             version: None,

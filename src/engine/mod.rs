@@ -18,6 +18,7 @@ pub mod periodic;
 pub mod persistence;
 pub mod publish;
 pub mod replication;
+pub mod snapshots;
 pub mod spec;
 pub mod table;
 pub mod transaction;
@@ -61,6 +62,8 @@ pub struct Engine {
     pub started_monotonic: Duration,
     pub run_id: [u8; 40],
     pub config: Config,
+    /// The file that CONFIG REWRITE writes to.
+    pub config_file: Option<std::path::PathBuf>,
     pub random: Random,
     pub keyspace: Keyspace,
     pub counters: DataCounters,
@@ -110,6 +113,7 @@ impl Engine {
             persistence: Persistence::new(now),
             replication: Replication::new(&config, Identity::new(&mut random)),
             in_exec: false,
+            config_file: None,
             clients: Clients::default(),
             monitors: Vec::new(),
             pubsub: PubSub::default(),

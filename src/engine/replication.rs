@@ -14,7 +14,9 @@ use crate::engine::intent::Intent;
 use crate::journal::effect::encode_argv;
 use crate::journal::position::{Offset, Position};
 use crate::replication::feed::{self, OutputLimit, Profile, SnapshotId, Target};
-use crate::replication::feeds::{Action, Feeds, FeedsConfig, ReplicaId, SnapshotPlan, Stream, Surroundings};
+use crate::replication::feeds::{
+    Action, Feeds, FeedsConfig, ReplicaId, SnapshotPlan, Stream, Surroundings,
+};
 use crate::replication::handshake::{Refusal, ping_line};
 use crate::replication::identity::{Identity, PsyncRequest};
 use crate::snapshot::Snapshot;
@@ -58,7 +60,9 @@ impl Engine {
             random: &mut self.random,
         };
         let outcome =
-            self.replication.feeds.psync(replica, profile, request, &mut stream, now, &mut actions);
+            self.replication
+                .feeds
+                .psync(replica, profile, request, &mut stream, now, &mut actions);
         self.begin_feeding(client, outcome.map(|_| ()), actions)
     }
 
@@ -72,7 +76,10 @@ impl Engine {
             identity: &mut self.replication.identity,
             random: &mut self.random,
         };
-        let outcome = self.replication.feeds.sync(replica, profile, &mut stream, now, &mut actions);
+        let outcome = self
+            .replication
+            .feeds
+            .sync(replica, profile, &mut stream, now, &mut actions);
         self.begin_feeding(client, outcome.map(|_| ()), actions)
     }
 
@@ -107,7 +114,9 @@ impl Engine {
         let mut actions = Vec::new();
         let now = self.monotonic;
         let is_ack = matches!(event, feed::Event::Ack { .. });
-        self.replication.feeds.handle(ReplicaId(client.id.0), event, now, &mut actions);
+        self.replication
+            .feeds
+            .handle(ReplicaId(client.id.0), event, now, &mut actions);
         self.carry_out(actions);
         if is_ack {
             self.answer_waits();
@@ -117,7 +126,9 @@ impl Engine {
     pub fn forget_replica(&mut self, client: ClientKey) {
         let mut actions = Vec::new();
         let now = self.monotonic;
-        self.replication.feeds.detach(ReplicaId(client.id.0), now, &mut actions);
+        self.replication
+            .feeds
+            .detach(ReplicaId(client.id.0), now, &mut actions);
         self.carry_out(actions);
     }
 
@@ -125,10 +136,14 @@ impl Engine {
     fn carry_out(&mut self, actions: Vec<Action>) {
         for action in actions {
             match action {
-                Action::Feed(replica, action) => self.queue_feed_work(replica, FeedWork::Do(action)),
+                Action::Feed(replica, action) => {
+                    self.queue_feed_work(replica, FeedWork::Do(action))
+                }
                 Action::BeginSnapshot(plan) => self.begin_snapshot(plan),
                 Action::AbandonSnapshot { snapshot, .. } => {
-                    self.replication.due_snapshots.retain(|(plan, _)| plan.snapshot != snapshot);
+                    self.replication
+                        .due_snapshots
+                        .retain(|(plan, _)| plan.snapshot != snapshot);
                     self.replication.abandoned.push(snapshot);
                     self.intents.push(Intent::FeedReplicas);
                 }
@@ -148,7 +163,9 @@ impl Engine {
         }
         let at = self.stream_position();
         let snapshot = self.take_snapshot();
-        self.replication.feeds.snapshot_begun(plan.snapshot, at, &self.journal, now, &mut actions);
+        self.replication
+            .feeds
+            .snapshot_begun(plan.snapshot, at, &self.journal, now, &mut actions);
         let riders = plan.riders.clone();
         let (id, target) = (plan.snapshot, plan.target);
         self.replication.due_snapshots.push((plan, snapshot));
@@ -163,7 +180,9 @@ impl Engine {
     }
 
     fn queue_feed_work(&mut self, replica: ReplicaId, work: FeedWork) {
-        let Some(key) = self.clients.key_of(crate::clients::ClientId(replica.0)) else { return };
+        let Some(key) = self.clients.key_of(crate::clients::ClientId(replica.0)) else {
+            return;
+        };
         if let Some(client) = self.clients.find_mut(key) {
             client.session.feed_queue.push_back(work);
             client.wake();
@@ -172,7 +191,11 @@ impl Engine {
 
     /// The next thing for a replica's task to do.
     pub fn next_feed_work(&mut self, client: ClientKey) -> Option<FeedWork> {
-        self.clients.find_mut(client)?.session.feed_queue.pop_front()
+        self.clients
+            .find_mut(client)?
+            .session
+            .feed_queue
+            .pop_front()
     }
 
     /// Snapshots that are to be walked and sent, and ids of those that are not to be any more.
@@ -186,7 +209,9 @@ impl Engine {
     /// A file for replicas is complete.
     pub fn snapshot_file_ready(&mut self, snapshot: SnapshotId, length_bytes: u64) {
         let mut actions = Vec::new();
-        self.replication.feeds.file_ready(snapshot, length_bytes, self.monotonic, &mut actions);
+        self.replication
+            .feeds
+            .file_ready(snapshot, length_bytes, self.monotonic, &mut actions);
         self.carry_out(actions);
     }
 
@@ -195,8 +220,15 @@ impl Engine {
         let mut actions = Vec::new();
         let now = self.monotonic;
         match failure {
-            None => self.replication.feeds.snapshot_ended(snapshot, now, &mut actions),
-            Some(reason) => self.replication.feeds.snapshot_failed(snapshot, reason, now, &mut actions),
+            None => self
+                .replication
+                .feeds
+                .snapshot_ended(snapshot, now, &mut actions),
+            Some(reason) => {
+                self.replication
+                    .feeds
+                    .snapshot_failed(snapshot, reason, now, &mut actions)
+            }
         }
         self.carry_out(actions);
     }
@@ -215,11 +247,15 @@ impl Engine {
             Some(position) => position.stream_db,
             None => self.unit.effects.stream_db(),
         };
-        Position { id: self.replication.identity.id(), offset: self.journal.end(), stream_db }
+        Position {
+            id: self.replication.identity.id(),
+            offset: self.journal.end(),
+            stream_db,
+        }
     }
 
     /// What a snapshot file says about its place, if there is anybody who could continue from it.
-    pub fn position_to_save(&mut self) -> Option<Position> {
+    pub fn snapshot_position(&mut self) -> Option<Position> {
         let mut position = match self.replication.following.position() {
             Some(position) => position,
             None if !self.is_replica() && self.journal.has_backlog() => self.stream_position(),
@@ -232,7 +268,9 @@ impl Engine {
 
     /// Ten times a second: what time brings to replicas.
     pub fn replication_tick(&mut self) {
-        self.replication.feeds.set_config(feeds_config(&self.config));
+        self.replication
+            .feeds
+            .set_config(feeds_config(&self.config));
         let around = Surroundings {
             is_master: !self.is_replica(),
             paused: self.pauses.mode(self.monotonic).is_some(),
@@ -243,7 +281,9 @@ impl Engine {
             identity: &mut self.replication.identity,
             random: &mut self.random,
         };
-        self.replication.feeds.tick(around, &mut stream, self.monotonic, &mut actions);
+        self.replication
+            .feeds
+            .tick(around, &mut stream, self.monotonic, &mut actions);
         self.carry_out(actions);
         self.link_deadline();
     }
@@ -264,8 +304,13 @@ impl Engine {
 
     fn answer_waits(&mut self) {
         for key in self.clients.keys() {
-            let Some(client) = self.clients.find(key) else { continue };
-            if let Some(Blocked::ForReplicas { replicas, offset, .. }) = client.session.blocked {
+            let Some(client) = self.clients.find(key) else {
+                continue;
+            };
+            if let Some(Blocked::ForReplicas {
+                replicas, offset, ..
+            }) = client.session.blocked
+            {
                 let count = self.replicas_past(offset);
                 if count >= replicas {
                     self.unblock(key, |reply| reply.integer(count as i64));
@@ -276,7 +321,10 @@ impl Engine {
 
     /// Whether `min-replicas-to-write` forbids writes now.
     pub fn lacks_good_replicas(&self) -> bool {
-        let (wanted, lag) = (self.config.min_replicas_to_write as usize, self.config.min_replicas_max_lag);
+        let (wanted, lag) = (
+            self.config.min_replicas_to_write as usize,
+            self.config.min_replicas_max_lag,
+        );
         if wanted == 0 || lag == 0 || self.is_replica() {
             return false;
         }

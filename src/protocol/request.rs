@@ -252,7 +252,10 @@ enum Step {
 impl Parser {
     /// A parser that leaves all arguments where they are: for a stream whose bytes are passed on as they came.
     pub fn contiguous() -> Self {
-        Parser { is_contiguous: true, ..Parser::default() }
+        Parser {
+            is_contiguous: true,
+            ..Parser::default()
+        }
     }
 
     /// Parses every complete request of `input`, forgetting the batch before. On an error the requests that were found

@@ -33,9 +33,11 @@ pub mod legacy;
 pub mod decoder;
 mod grammar;
 pub mod parts;
+pub mod value_decoder;
 
 // Writing.
 pub mod encoder;
+pub mod value_encoder;
 
 // One value that travels alone.
 pub mod dump;

@@ -96,7 +96,8 @@ fn replconf(node: &mut Node, args: Argv, reply: &mut Reply) -> CommandResult {
         match option {
             Replconf::Ack { offset, synced } => {
                 if client.session.is_replica() {
-                    node.engine.feed_event(node.client, Event::Ack { offset, synced });
+                    node.engine
+                        .feed_event(node.client, Event::Ack { offset, synced });
                 }
                 return Ok(Outcome::Replied);
             }
@@ -109,7 +110,11 @@ fn replconf(node: &mut Node, args: Argv, reply: &mut Reply) -> CommandResult {
             }
             option => {
                 let peer = &client.ends.peer;
-                client.session.profile.get_or_insert_with(|| Box::new(Profile::new(ip_of(peer)))).note(option);
+                client
+                    .session
+                    .profile
+                    .get_or_insert_with(|| Box::new(Profile::new(ip_of(peer))))
+                    .note(option);
             }
         }
     }
@@ -133,17 +138,25 @@ fn replicaof(node: &mut Node, args: Argv, reply: &mut Reply) -> CommandResult {
         return Ok(Outcome::Replied);
     }
     if engine.clients.get(node.client).session.is_replica() {
-        return Err(CommandError::new("ERR Command is not valid when client is a replica."));
+        return Err(CommandError::new(
+            "ERR Command is not valid when client is a replica.",
+        ));
     }
     number::parse_i64(words[1]).ok_or(error::NOT_AN_INTEGER)?;
     let master = MasterAddress::parse(&words).ok().flatten();
     let master = master.ok_or(CommandError::new("ERR Invalid master port"))?;
     if engine.config.replicaof.as_ref() == Some(&master) {
-        log::info!("REPLICAOF would result into synchronization with the master we are already connected with. No operation performed.");
+        log::info!(
+            "REPLICAOF would result into synchronization with the master we are already connected with. No operation performed."
+        );
         reply.simple("OK Already connected to specified master");
         return Ok(Outcome::Replied);
     }
-    log::info!("REPLICAOF {}:{} enabled (user request)", master.host, master.port);
+    log::info!(
+        "REPLICAOF {}:{} enabled (user request)",
+        master.host,
+        master.port
+    );
     engine.follow(master);
     reply.ok();
     Ok(Outcome::Replied)
@@ -160,10 +173,15 @@ fn role(node: &mut Node, _: Argv, reply: &mut Reply) -> CommandResult {
             reply.bulk(host.as_bytes());
             reply.integer(i64::from(*port));
             reply.bulk(link.role_state().as_bytes());
-            reply.integer(if link.is_up() { link.applied_offset() } else { -1 });
+            reply.integer(if link.is_up() {
+                link.applied_offset()
+            } else {
+                -1
+            });
         }
         None => {
-            let replicas: Vec<(&str, i64, Offset)> = engine.replication.feeds.role_entries().collect();
+            let replicas: Vec<(&str, i64, Offset)> =
+                engine.replication.feeds.role_entries().collect();
             reply.array(3);
             reply.bulk(b"master");
             reply.integer(engine.journal.end().0);
@@ -189,8 +207,9 @@ fn wait(node: &mut Node, args: Argv, reply: &mut Reply) -> CommandResult {
         ));
     }
     let replicas = number::parse_i64(args.get(1)).ok_or(error::NOT_AN_INTEGER)?;
-    let timeout = number::parse_i64(args.get(2))
-        .ok_or(CommandError::new("ERR timeout is not an integer or out of range"))?;
+    let timeout = number::parse_i64(args.get(2)).ok_or(CommandError::new(
+        "ERR timeout is not an integer or out of range",
+    ))?;
     if timeout < 0 {
         return Err(CommandError::new("ERR timeout is negative"));
     }
@@ -202,8 +221,11 @@ fn wait(node: &mut Node, args: Argv, reply: &mut Reply) -> CommandResult {
         return Ok(Outcome::Replied);
     }
     let deadline = (timeout > 0).then(|| engine.monotonic + Duration::from_millis(timeout as u64));
-    engine.clients.get_mut(node.client).session.blocked =
-        Some(Blocked::ForReplicas { replicas: replicas as usize, offset, deadline });
+    engine.clients.get_mut(node.client).session.blocked = Some(Blocked::ForReplicas {
+        replicas: replicas as usize,
+        offset,
+        deadline,
+    });
     engine.request_acks();
     Ok(Outcome::Parked)
 }

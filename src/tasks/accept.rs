@@ -23,7 +23,13 @@ use super::serve_client;
 /// How long to wait after an error that will not go away at once: too many open files.
 const ERROR_PAUSE: Duration = Duration::from_millis(100);
 
-pub async fn accept(socket: ListeningSocket, lock: EngineLock, transfers: Transfers, reactors: Vec<Remote>, closed: Receiver<()>) {
+pub async fn accept(
+    socket: ListeningSocket,
+    lock: EngineLock,
+    transfers: Transfers,
+    reactors: Vec<Remote>,
+    closed: Receiver<()>,
+) {
     let listener = match Listener::register(socket) {
         Ok(listener) => listener,
         Err(error) => {

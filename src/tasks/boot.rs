@@ -23,7 +23,10 @@ use super::{conductor, follow_master, load, logging, reclaim, sample_memory, tic
 pub fn run(loaded: Loaded) -> ExitCode {
     if let Err(error) = logging::init(&loaded.config) {
         // There is no log to say it in.
-        let _ = io::Write::write_all(&mut io::stderr(), format!("Can't open the log file: {error}\n").as_bytes());
+        let _ = io::Write::write_all(
+            &mut io::stderr(),
+            format!("Can't open the log file: {error}\n").as_bytes(),
+        );
         return ExitCode::FAILURE;
     }
     match start(loaded) {
@@ -59,7 +62,8 @@ fn start(loaded: Loaded) -> Result<(), String> {
     reclaim::start(trash).map_err(failed)?;
     let mut reactors = Vec::new();
     for index in 0..threads {
-        let (remote, _thread) = Reactor::start_thread(&format!("clients-{index}"), clock.clone()).map_err(failed)?;
+        let (remote, _thread) =
+            Reactor::start_thread(&format!("clients-{index}"), clock.clone()).map_err(failed)?;
         reactors.push(remote);
     }
     let transfers = Transfers::default();
@@ -76,7 +80,13 @@ fn start(loaded: Loaded) -> Result<(), String> {
         load::at_start(&lock).await?;
         task::spawn(follow_master::run(lock.clone()));
         task::spawn(sample_memory::run(lock.clone()));
-        task::spawn(conductor::run(lock.clone(), asked, transfers, listeners, clock));
+        task::spawn(conductor::run(
+            lock.clone(),
+            asked,
+            transfers,
+            listeners,
+            clock,
+        ));
         log::info!("Ready to accept connections tcp");
         tick::run(lock).await;
         Ok(())
@@ -95,7 +105,7 @@ fn write_pidfile(engine: &Engine) -> Result<(), String> {
 /// SIGTERM and SIGINT ask for a shutdown; the second SIGINT ends the process at once.
 async fn watch_signals(lock: EngineLock, mut signals: Signals) {
     let mut interrupts = 0;
-    while let Some(event) = signals.next().await {
+    while let Ok(event) = signals.next().await {
         let options = match event {
             SignalEvent::Terminate => {
                 log::warn!("Received SIGTERM scheduling shutdown...");
@@ -113,20 +123,26 @@ async fn watch_signals(lock: EngineLock, mut signals: Signals) {
             }
             _ => continue,
         };
-        let is_loading = lock.with(|engine| engine.persistence.loading.is_some() && !engine.is_replica());
+        let is_loading =
+            lock.with(|engine| engine.persistence.loading.is_some() && !engine.is_replica());
         if is_loading {
             // A dataset that is not whole is not saved over one that is.
             log::warn!("Received shutdown signal during loading, exiting now.");
             log::logger().flush();
             std::process::exit(0);
         }
-        let save = match (options.save, options.nosave) {
-            (true, _) => SaveWish::Save,
-            (_, true) => SaveWish::NoSave,
-            _ => SaveWish::Default,
+        let save = match options.save {
+            Some(true) => SaveWish::Save,
+            Some(false) => SaveWish::NoSave,
+            None => SaveWish::Default,
         };
         lock.with(|engine| {
-            engine.intents.push(Intent::Shutdown { save, client: None, now: options.now, force: options.force });
+            engine.intents.push(Intent::Shutdown {
+                save,
+                client: None,
+                now: options.now,
+                force: options.force,
+            });
         });
     }
 }

@@ -27,7 +27,12 @@ pub async fn run(
             Intent::Save { client } => {
                 task::spawn(take_snapshot::save_to_file(lock, client));
             }
-            Intent::Shutdown { save, client, now, force } => {
+            Intent::Shutdown {
+                save,
+                client,
+                now,
+                force,
+            } => {
                 task::spawn(shutdown::run(lock, save, client, now, force));
             }
             Intent::Reload { client, save } => {
@@ -44,7 +49,13 @@ pub async fn run(
                     transfers.cancel(snapshot);
                 }
                 for (plan, snapshot) in due {
-                    full_sync::start(lock.clone(), transfers.clone(), clock.clone(), plan, snapshot);
+                    full_sync::start(
+                        lock.clone(),
+                        transfers.clone(),
+                        clock.clone(),
+                        plan,
+                        snapshot,
+                    );
                 }
             }
         }

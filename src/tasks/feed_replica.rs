@@ -26,7 +26,11 @@ const PIECE_BYTES: usize = 256 * 1024;
 /// Feeds a replica until it is gone.
 pub async fn feed(connection: Connection, transfers: Transfers) {
     let (key, lock) = (connection.key, connection.lock.clone());
-    let mut feeding = Feeding { cursor: None, file: None, ends: false };
+    let mut feeding = Feeding {
+        cursor: None,
+        file: None,
+        ends: false,
+    };
     feeding.run(connection, &transfers).await;
     lock.with(|engine| engine.disconnect(key));
 }
@@ -63,10 +67,16 @@ impl Feeding {
                                 return;
                             }
                         }
-                        let Ok((socket, lent)) = connection.lend() else { return };
+                        let Ok((socket, lent)) = connection.lend() else {
+                            return;
+                        };
                         let fate = transfers.board(snapshot, key.id.0, socket).recv().await;
-                        let Ok(Fate::Done { socket, .. }) = fate else { return };
-                        let Ok(back) = lent.give_back(socket) else { return };
+                        let Ok(Fate::Done { socket, .. }) = fate else {
+                            return;
+                        };
+                        let Ok(back) = lent.give_back(socket) else {
+                            return;
+                        };
                         connection = back;
                         lock.with(|engine| engine.feed_event(key, Event::PayloadSent));
                         connection.refresh();
@@ -86,7 +96,9 @@ impl Feeding {
                 Ok(Progress::End) | Err(_) => return,
             }
             let waits = match &mut self.cursor {
-                Some(cursor) if connection.out.is_empty() => cursor.wake_on_bytes(&connection.waker),
+                Some(cursor) if connection.out.is_empty() => {
+                    cursor.wake_on_bytes(&connection.waker)
+                }
                 _ => true,
             };
             if waits {
@@ -113,7 +125,10 @@ impl Feeding {
             },
             Action::Stream(cursor) => self.cursor = Some(cursor),
             Action::Close(reason) => {
-                log::info!("replica client id={}: closed, {reason}", connection.key.id.0);
+                log::info!(
+                    "replica client id={}: closed, {reason}",
+                    connection.key.id.0
+                );
                 self.ends = true;
                 self.cursor = None;
             }
@@ -139,13 +154,18 @@ impl Feeding {
                     lock.with(|engine| engine.feed_event(connection.key, Event::PayloadMoved));
                 }
                 Err(error) => {
-                    log::warn!("replica client id={}: reading its snapshot: {error}", connection.key.id.0);
+                    log::warn!(
+                        "replica client id={}: reading its snapshot: {error}",
+                        connection.key.id.0
+                    );
                     self.ends = true;
                 }
             }
             return true;
         }
-        let Some(cursor) = &mut self.cursor else { return false };
+        let Some(cursor) = &mut self.cursor else {
+            return false;
+        };
         let mut pieces = Vec::new();
         match cursor.next(PIECE_BYTES, &mut pieces) {
             Ok(0) => false,
@@ -156,7 +176,10 @@ impl Feeding {
                 true
             }
             Err(_) => {
-                log::warn!("replica client id={}: its place in the stream is gone", connection.key.id.0);
+                log::warn!(
+                    "replica client id={}: its place in the stream is gone",
+                    connection.key.id.0
+                );
                 self.ends = true;
                 true
             }

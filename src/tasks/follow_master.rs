@@ -5,7 +5,7 @@
 
 use std::future::{Future, poll_fn};
 use std::io;
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::task::{Poll, Waker};
 use std::time::Duration;
@@ -34,7 +34,12 @@ const LOAD_QUEUE: usize = 64;
 const WAIT_MAX: Duration = Duration::from_secs(1);
 
 pub async fn run(lock: EngineLock) {
-    let mut task = Task { lock, socket: None, load: None, buffer: BytesMut::new() };
+    let mut task = Task {
+        lock,
+        socket: None,
+        load: None,
+        buffer: BytesMut::new(),
+    };
     let waker = poll_fn(|context| Poll::Ready(context.waker().clone())).await;
     loop {
         task.step(&waker).await;
@@ -82,7 +87,10 @@ impl Task {
             LinkStep::AbortLoad => self.load = None,
             LinkStep::Close => self.socket = None,
             LinkStep::Again => async_std::task::yield_now().await,
-            LinkStep::Wait { deadline, wants_bytes } => self.wait(deadline, wants_bytes).await,
+            LinkStep::Wait {
+                deadline,
+                wants_bytes,
+            } => self.wait(deadline, wants_bytes).await,
         }
     }
 
@@ -99,25 +107,34 @@ impl Task {
     async fn connect(&mut self, host: &str, port: u16) -> io::Result<()> {
         let (source, timeout, keepalive) = self.lock.with(|engine| {
             let config = &engine.config;
-            (config.bind_source_addr.clone(), config.repl_timeout, config.tcp_keepalive)
+            (
+                config.bind_source_addr.clone(),
+                config.repl_timeout,
+                config.tcp_keepalive,
+            )
         });
-        let source: Option<SocketAddr> =
-            source.parse().ok().map(|address| SocketAddr::new(address, 0));
+        let source: Option<IpAddr> = source.parse().ok();
         let addresses = socket::resolve(host, port).await?;
-        let socket = socket::connect(&addresses, source, Duration::from_secs(timeout.into())).await?;
+        let socket =
+            socket::connect(&addresses, source, Duration::from_secs(timeout.into())).await?;
         // A peer that has gone already makes these fail; the first read will tell.
         let _ = socket.set_nodelay(true);
-        let _ = socket.set_keepalive((keepalive > 0).then(|| Duration::from_secs(keepalive.into())));
+        let _ =
+            socket.set_keepalive((keepalive > 0).then(|| Duration::from_secs(keepalive.into())));
         self.socket = Some(Async::new_nonblocking(socket)?);
         Ok(())
     }
 
     async fn send(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        let Some(socket) = &self.socket else { return Ok(()) };
+        let Some(socket) = &self.socket else {
+            return Ok(());
+        };
         while !bytes.is_empty() {
             match socket.get_ref().try_write(bytes) {
                 Ok(count) => bytes = &bytes[count..],
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => socket.writable().await?,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    socket.writable().await?
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -127,12 +144,19 @@ impl Task {
     /// Waits for bytes, for the end of a load, for the deadline, or to be woken.
     async fn wait(&mut self, deadline: Option<Duration>, wants_bytes: bool) {
         let now = self.lock.with(|engine| engine.monotonic);
-        let pause = deadline.map_or(WAIT_MAX, |at| at.saturating_sub(now)).min(WAIT_MAX);
+        let pause = deadline
+            .map_or(WAIT_MAX, |at| at.saturating_sub(now))
+            .min(WAIT_MAX);
         let mut timer = pin!(async_std::task::sleep(pause.max(Duration::from_millis(1))));
+        let finishing = self
+            .load
+            .as_ref()
+            .filter(|load| load.is_complete)
+            .map(|load| load.outcome.clone());
         let mut outcome = pin!(async {
-            match &self.load {
-                Some(load) if load.is_complete => load.outcome.recv().await.ok(),
-                _ => std::future::pending().await,
+            match finishing {
+                Some(outcome) => outcome.recv().await.ok(),
+                None => std::future::pending().await,
             }
         });
         let mut polled = false;
@@ -179,15 +203,25 @@ impl Task {
     fn begin_load(&mut self, id: LoadId, framing: Framing, way: LoadWay) {
         let (pieces, incoming) = bounded::<Bytes>(LOAD_QUEUE);
         let (report, outcome) = bounded(1);
-        self.load = Some(Load { id, pieces, outcome, is_complete: false });
-        let lock = self.lock.clone();
-        let started = std::thread::Builder::new().name("load".into()).spawn(move || {
-            // The receiver is gone if the load was given up.
-            let _ = report.try_send(receive(&lock, framing, way, &incoming).map(Box::new));
+        self.load = Some(Load {
+            id,
+            pieces,
+            outcome,
+            is_complete: false,
         });
+        let lock = self.lock.clone();
+        let started = std::thread::Builder::new()
+            .name("load".into())
+            .spawn(move || {
+                // The receiver is gone if the load was given up.
+                let _ = report.try_send(receive(&lock, framing, way, &incoming).map(Box::new));
+            });
         if let Err(error) = started {
             self.load = None;
-            self.report(Event::LoadFailed { load: id, reason: format!("no thread to load with: {error}") });
+            self.report(Event::LoadFailed {
+                load: id,
+                reason: format!("no thread to load with: {error}"),
+            });
         }
     }
 
@@ -205,12 +239,18 @@ impl Task {
         let outcome = outcome.unwrap_or_else(|| Err("the loader ended without a word".into()));
         self.lock.with(|engine| match outcome {
             Ok(loaded) => {
-                let stream_db = loaded.about.position.and_then(|position| position.stream_db);
+                let stream_db = loaded
+                    .about
+                    .position
+                    .and_then(|position| position.stream_db);
                 engine.link_loaded(load.id, loaded.keyspace, stream_db);
             }
             Err(reason) => {
                 engine.persistence.loading = None;
-                engine.link_event(Event::LoadFailed { load: load.id, reason });
+                engine.link_event(Event::LoadFailed {
+                    load: load.id,
+                    reason,
+                });
             }
         });
     }
@@ -237,7 +277,11 @@ fn receive(
     let (options, path, incremental) = lock.with(|engine| {
         let config = &engine.config;
         let path = config.dir.join(&config.dbfilename);
-        (load::options(engine, payload_bytes), path, config.rdb_save_incremental_fsync)
+        (
+            load::options(engine, payload_bytes),
+            path,
+            config.rdb_save_incremental_fsync,
+        )
     });
     let mut loader = Loader::new(options).map_err(|error| error.to_string())?;
     let mut file = match way.to_file {
@@ -252,7 +296,10 @@ fn receive(
     }
     let loaded = loader.finish().map_err(|error| error.to_string())?;
     if !loaded.rest.is_empty() {
-        return Err(format!("{} bytes behind the end of the snapshot", loaded.rest.len()));
+        return Err(format!(
+            "{} bytes behind the end of the snapshot",
+            loaded.rest.len()
+        ));
     }
     if let Some(file) = file {
         file.publish().map_err(|error| error.to_string())?;

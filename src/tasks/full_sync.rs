@@ -95,28 +95,41 @@ impl Transfers {
 }
 
 /// Walks a snapshot for replicas, on a thread of its own.
-pub fn start(lock: EngineLock, transfers: Transfers, clock: Clock, plan: SnapshotPlan, snapshot: Snapshot) {
+pub fn start(
+    lock: EngineLock,
+    transfers: Transfers,
+    clock: Clock,
+    plan: SnapshotPlan,
+    snapshot: Snapshot,
+) {
     let id = plan.snapshot;
     let config = lock.with(|engine| engine.config.clone());
     let (for_thread, on_failure) = (lock.clone(), lock);
-    let started = std::thread::Builder::new().name("full-sync".into()).spawn(move || {
-        let outcome = match plan.target {
-            Target::Sockets => to_sockets(&for_thread, &transfers, clock, &config, &plan, snapshot),
-            Target::Disk => to_file(&for_thread, &transfers, &config, &plan, snapshot),
-        };
-        match outcome {
-            Ok(()) => {
-                log::info!("Background transfer for {} replica(s) terminated with success", plan.riders.len());
-                if plan.target == Target::Sockets {
-                    for_thread.with(|engine| engine.snapshot_ended(plan.snapshot, None));
+    let started = std::thread::Builder::new()
+        .name("full-sync".into())
+        .spawn(move || {
+            let outcome = match plan.target {
+                Target::Sockets => {
+                    to_sockets(&for_thread, &transfers, clock, &config, &plan, snapshot)
+                }
+                Target::Disk => to_file(&for_thread, &transfers, &config, &plan, snapshot),
+            };
+            match outcome {
+                Ok(()) => {
+                    log::info!(
+                        "Background transfer for {} replica(s) terminated with success",
+                        plan.riders.len()
+                    );
+                    if plan.target == Target::Sockets {
+                        for_thread.with(|engine| engine.snapshot_ended(plan.snapshot, None));
+                    }
+                }
+                Err(reason) => {
+                    log::warn!("Background transfer error: {reason}");
+                    for_thread.with(|engine| engine.snapshot_ended(plan.snapshot, Some(&reason)));
                 }
             }
-            Err(reason) => {
-                log::warn!("Background transfer error: {reason}");
-                for_thread.with(|engine| engine.snapshot_ended(plan.snapshot, Some(&reason)));
-            }
-        }
-    });
+        });
     if let Err(error) = started {
         let reason = format!("no thread for it: {error}");
         on_failure.with(|engine| engine.snapshot_ended(id, Some(&reason)));
@@ -158,8 +171,13 @@ fn to_sockets(
         let id = match &fate {
             Fate::Done { id, .. } | Fate::Dropped { id, .. } => *id,
         };
-        if let Fate::Dropped { reason, bytes_sent, .. } = &fate {
-            log::warn!("replica client id={id}: its full sync ended after {bytes_sent} bytes: {reason}");
+        if let Fate::Dropped {
+            reason, bytes_sent, ..
+        } = &fate
+        {
+            log::warn!(
+                "replica client id={id}: its full sync ended after {bytes_sent} bytes: {reason}"
+            );
         }
         if let Some(channel) = fates.get(&id) {
             // The task may be gone with its client.
@@ -168,7 +186,9 @@ fn to_sockets(
     };
     let limits = SocketSinkLimits::new(Duration::from_secs(config.repl_timeout.into()));
     let mut sink = Box::new(SocketSink::new(passengers, limits, clock, report));
-    transfers.with(plan.snapshot, |transfer| transfer.brake = Some(sink.brake()));
+    transfers.with(plan.snapshot, |transfer| {
+        transfer.brake = Some(sink.brake())
+    });
     let mut moved = Instant::now();
     let walked = Walk::new(filtered(snapshot, plan), Options::of(config)).run(|chunk: Bytes| {
         if moved.elapsed() > MOVED_EVERY {
@@ -188,7 +208,11 @@ fn to_sockets(
 }
 
 /// Waits until each rider has lent its socket or has gone.
-fn board(lock: &EngineLock, transfers: &Transfers, plan: &SnapshotPlan) -> Result<Vec<Boarded>, String> {
+fn board(
+    lock: &EngineLock,
+    transfers: &Transfers,
+    plan: &SnapshotPlan,
+) -> Result<Vec<Boarded>, String> {
     let deadline = Instant::now() + BOARDING;
     loop {
         let missing = lock.with(|engine| {
@@ -233,9 +257,11 @@ fn to_file(
     log::info!("Starting BGSAVE for SYNC with target: disk");
     let path = config.dir.join(&config.dbfilename);
     let mut sink = Box::new(
-        FileSink::create(&path, config.rdb_save_incremental_fsync).map_err(|error| error.to_string())?,
+        FileSink::create(&path, config.rdb_save_incremental_fsync)
+            .map_err(|error| error.to_string())?,
     );
-    let walked = Walk::new(filtered(snapshot, plan), Options::of(config)).run(|chunk| sink.accept(chunk));
+    let walked =
+        Walk::new(filtered(snapshot, plan), Options::of(config)).run(|chunk| sink.accept(chunk));
     match walked {
         Ok(_) => sink.finish().map_err(|error| error.to_string())?,
         Err(error) => {
@@ -247,7 +273,9 @@ fn to_file(
     let describe = |error: std::io::Error| format!("{}: {error}", path.display());
     let file = File::open(&path).map_err(describe)?;
     let length = file.metadata().map_err(describe)?.len();
-    transfers.with(plan.snapshot, |transfer| transfer.file = Some(Arc::new(file)));
+    transfers.with(plan.snapshot, |transfer| {
+        transfer.file = Some(Arc::new(file))
+    });
     lock.with(|engine| engine.snapshot_file_ready(plan.snapshot, length));
     Ok(())
 }

@@ -24,7 +24,12 @@ pub struct Listeners {
 impl Listeners {
     pub fn new(reactors: Vec<Remote>, transfers: Transfers) -> Self {
         let (open, closed) = bounded(1);
-        Listeners { reactors, transfers, open: Some(open), closed }
+        Listeners {
+            reactors,
+            transfers,
+            open: Some(open),
+            closed,
+        }
     }
 
     /// Listens where config says.
@@ -38,7 +43,8 @@ impl Listeners {
             (Some(open), closed)
         };
         for socket in sockets {
-            let (lock, transfers, all) = (lock.clone(), self.transfers.clone(), self.reactors.clone());
+            let (lock, transfers, all) =
+                (lock.clone(), self.transfers.clone(), self.reactors.clone());
             let closed = self.closed.clone();
             self.reactors[0].spawn(move || accept::accept(socket, lock, transfers, all, closed));
         }
@@ -48,7 +54,9 @@ impl Listeners {
     /// Listens anew; connections that stand are kept. A failure leaves everything as it was.
     pub fn rebind(&mut self, lock: &EngineLock) {
         if let Err(error) = self.bind(lock) {
-            log::warn!("Failed to bind to the new addresses, still listening on the old ones: {error}");
+            log::warn!(
+                "Failed to bind to the new addresses, still listening on the old ones: {error}"
+            );
         }
     }
 
@@ -62,10 +70,16 @@ impl Listeners {
         }
         if !config.unixsocket.as_os_str().is_empty() {
             let permissions = (config.unixsocketperm != 0).then_some(config.unixsocketperm);
-            sockets.push(listening::listen_unix(&config.unixsocket, permissions, backlog)?);
+            sockets.push(listening::listen_unix(
+                &config.unixsocket,
+                permissions,
+                backlog,
+            )?);
         }
         if sockets.is_empty() {
-            return Err(io::Error::other("Configured to not listen anywhere, exiting."));
+            return Err(io::Error::other(
+                "Configured to not listen anywhere, exiting.",
+            ));
         }
         Ok(sockets)
     }

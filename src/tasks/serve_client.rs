@@ -97,9 +97,32 @@ pub struct Lent {
 impl Lent {
     /// Takes the socket back.
     pub fn give_back(self, socket: Socket) -> io::Result<Connection> {
-        let Lent { key, lock, waker, parser, tail, waiting, out, standing, limits, at_end } = self;
+        let Lent {
+            key,
+            lock,
+            waker,
+            parser,
+            tail,
+            waiting,
+            out,
+            standing,
+            limits,
+            at_end,
+        } = self;
         let stream = Stream::register(socket)?;
-        Ok(Connection { key, stream, lock, waker, parser, tail, waiting, out, standing, limits, at_end })
+        Ok(Connection {
+            key,
+            stream,
+            lock,
+            waker,
+            parser,
+            tail,
+            waiting,
+            out,
+            standing,
+            limits,
+            at_end,
+        })
     }
 }
 
@@ -167,8 +190,31 @@ impl Connection {
 
     /// Gives the socket away for a while, out of the reactor. Nothing is to be written any more.
     pub fn lend(self) -> io::Result<(Socket, Lent)> {
-        let Connection { key, stream, lock, waker, parser, tail, waiting, out, standing, limits, at_end } = self;
-        let lent = Lent { key, lock, waker, parser, tail, waiting, out, standing, limits, at_end };
+        let Connection {
+            key,
+            stream,
+            lock,
+            waker,
+            parser,
+            tail,
+            waiting,
+            out,
+            standing,
+            limits,
+            at_end,
+        } = self;
+        let lent = Lent {
+            key,
+            lock,
+            waker,
+            parser,
+            tail,
+            waiting,
+            out,
+            standing,
+            limits,
+            at_end,
+        };
         Ok((stream.into_socket()?, lent))
     }
 

@@ -13,7 +13,13 @@ use super::take_snapshot;
 
 const POLL: Duration = Duration::from_millis(20);
 
-pub async fn run(lock: EngineLock, wish: SaveWish, client: Option<ClientKey>, now: bool, force: bool) {
+pub async fn run(
+    lock: EngineLock,
+    wish: SaveWish,
+    client: Option<ClientKey>,
+    now: bool,
+    force: bool,
+) {
     log::warn!("User requested shutdown...");
     if !now {
         wait_for_replicas(&lock).await;
@@ -34,7 +40,9 @@ pub async fn run(lock: EngineLock, wish: SaveWish, client: Option<ClientKey>, no
                 lock.with(|engine| {
                     engine.pauses.unpause(Purpose::Shutdown);
                     if let Some(client) = client {
-                        engine.unblock(client, |reply| reply.error("ERR Errors trying to SHUTDOWN. Check logs."));
+                        engine.unblock(client, |reply| {
+                            reply.error("ERR Errors trying to SHUTDOWN. Check logs.")
+                        });
                     }
                 });
                 return;
@@ -58,11 +66,17 @@ async fn wait_for_replicas(lock: &EngineLock) {
         let timeout = Duration::from_secs(engine.config.shutdown_timeout.into());
         let deadline = engine.monotonic + timeout;
         let end = engine.journal.end();
-        let lagging = !engine.is_replica() && engine.replication.feeds.lagging(end).next().is_some();
+        let lagging =
+            !engine.is_replica() && engine.replication.feeds.lagging(end).next().is_some();
         if !lagging || timeout.is_zero() {
             return None;
         }
-        engine.pauses.pause(Purpose::Shutdown, PauseMode::Write, deadline, engine.monotonic);
+        engine.pauses.pause(
+            Purpose::Shutdown,
+            PauseMode::Write,
+            deadline,
+            engine.monotonic,
+        );
         engine.request_acks();
         Some(deadline)
     });

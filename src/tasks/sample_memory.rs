@@ -1,0 +1,3 @@
+//! temporary
+use super::engine_lock::EngineLock;
+pub async fn run(_lock: EngineLock) {}
