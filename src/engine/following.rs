@@ -18,12 +18,14 @@ use crate::config::values::{DisklessLoad, MasterAddress};
 use crate::engine::dispatch::Flow;
 use crate::engine::intent::Intent;
 use crate::engine::table;
+use crate::journal::effect::Framing;
 use crate::journal::position::Position;
 use crate::keyspace::Keyspace;
 use crate::protocol::request::{Limits, Parser};
 use crate::replication::handshake::Greeting;
+use crate::replication::identity::Identity;
 use crate::replication::link::{Action, Event, Link, LinkConfig, LoadId};
-use crate::replication::payload::Framing;
+use crate::replication::payload;
 use crate::replication::replconf::Capabilities;
 
 use super::Engine;
@@ -66,7 +68,7 @@ pub enum LinkStep {
     Send(Bytes),
     BeginLoad {
         load: LoadId,
-        framing: Framing,
+        framing: payload::Framing,
         way: LoadWay,
     },
     Load(Bytes),
@@ -246,7 +248,7 @@ impl Engine {
         None
     }
 
-    fn begin_link_load(&mut self, load: LoadId, framing: Framing, same_history: bool) -> LinkStep {
+    fn begin_link_load(&mut self, load: LoadId, framing: payload::Framing, same_history: bool) -> LinkStep {
         let mode = self.config.repl_diskless_load;
         let is_empty = self.keyspace.is_empty();
         let direct = match mode {
@@ -262,8 +264,8 @@ impl Engine {
         log::info!(
             "MASTER <-> REPLICA sync: receiving {} from master {}",
             match framing {
-                Framing::Sized(bytes) => format!("{bytes} bytes"),
-                Framing::Marked(_) => "streamed RDB".to_owned(),
+                payload::Framing::Sized(bytes) => format!("{bytes} bytes"),
+                payload::Framing::Marked(_) => "streamed RDB".to_owned(),
             },
             if direct { "to parser" } else { "to disk" }
         );
@@ -272,8 +274,8 @@ impl Engine {
             self.persistence.loading = Some(Loading {
                 started_unix: self.now.seconds(),
                 total_bytes: match framing {
-                    Framing::Sized(bytes) => bytes,
-                    Framing::Marked(_) => 0,
+                    payload::Framing::Sized(bytes) => bytes,
+                    payload::Framing::Marked(_) => 0,
                 },
                 serving: mode == DisklessLoad::Swapdb && same_history,
                 ..Loading::default()
@@ -519,16 +521,28 @@ impl Engine {
         self.intents.push(Intent::DriveLink);
     }
 
-    /// A node that starts as a replica goes on from what its file says, if it says anything.
-    pub fn resume_following(&mut self, claim: Option<Position>) {
+    /// Takes up the history that the loaded file belongs to, if it says which. A replica goes on in it; a master begins a
+    /// new one that continues it, with the deletions of keys that expired meanwhile (`expired`: database and key) as its
+    /// first effects, so that replicas which stand where the file stands need no full sync.
+    pub fn resume_history(&mut self, saved: Option<Position>, expired: &[(usize, Box<[u8]>)]) {
+        let backlog = self.config.repl_backlog_size;
+        if let Some(position) = saved {
+            self.journal.reset(position.offset);
+            if self.is_replica() {
+                self.replication.identity = Identity::resumed(position.id);
+            } else {
+                self.replication.identity = Identity::continued(position, &mut self.random);
+                self.journal.create_backlog(backlog);
+                self.unit.recording = true;
+                for (db, key) in expired {
+                    self.unit.add_effect(*db, &[b"DEL", key]);
+                }
+                self.unit.effects.finish(Framing::Apart, &mut self.journal);
+                self.replication.feeds.start_backlog_ttl(self.monotonic);
+            }
+        }
         if let Some(MasterAddress { host, port }) = self.config.replicaof.clone() {
-            self.link_event(Event::ReplicaOf {
-                host,
-                port,
-                claim,
-                failover: false,
-            });
-            self.intents.push(Intent::DriveLink);
+            self.link_event(Event::ReplicaOf { host, port, claim: saved, failover: false });
         }
     }
 
