@@ -5,8 +5,8 @@ use crate::clients::ClientKey;
 /// One thing to do outside of the lock. Tasks take intents in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Intent {
-    /// Write a snapshot to the file that config names; `client` waits for it (SAVE) or not (BGSAVE).
-    Save { client: Option<ClientKey> },
+    /// A save has begun: see `Engine::take_save`.
+    Save,
     /// Save if so wished, then stop the process with `status`. `client` is told if it cannot be done.
     Shutdown {
         save: SaveWish,

@@ -18,6 +18,8 @@ pub enum Purpose {
     Client = 0,
     /// SHUTDOWN waits for replicas.
     Shutdown = 1,
+    /// DEBUG RELOAD puts one dataset in place of another.
+    Reload = 2,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -28,7 +30,7 @@ struct Pause {
 
 #[derive(Default)]
 pub struct Pauses {
-    by_purpose: [Option<Pause>; 2],
+    by_purpose: [Option<Pause>; 3],
 }
 
 impl Pauses {

@@ -10,7 +10,7 @@ use crate::keyspace::access::AccessRule;
 
 use super::Engine;
 use super::data::ExpiryRule;
-use super::intent::Intent;
+use super::pause::Purpose;
 
 /// Keys looked at under one lock, so that a million keys that expire together hold nobody up for long.
 const EXPIRE_SLICE_KEYS: usize = 200;
@@ -111,13 +111,23 @@ impl Engine {
 
     fn wake_after_pause(&mut self) {
         if self.pauses.end_if_over(self.monotonic) {
-            for key in self.clients.keys() {
-                if let Some(client) = self.clients.find_mut(key) {
-                    client.wake();
-                }
-            }
-            self.wake_link();
+            self.wake_postponed();
         }
+    }
+
+    /// Ends a pause before its time.
+    pub fn unpause(&mut self, purpose: Purpose) {
+        self.pauses.unpause(purpose);
+        self.wake_postponed();
+    }
+
+    fn wake_postponed(&mut self) {
+        for key in self.clients.keys() {
+            if let Some(client) = self.clients.find_mut(key) {
+                client.wake();
+            }
+        }
+        self.wake_link();
     }
 
     fn save_if_due(&mut self) {
@@ -138,12 +148,5 @@ impl Engine {
             self.persistence.scheduled = false;
             self.begin_save(None);
         }
-    }
-
-    /// Asks for a background save; `client` waits for its end, if one is given.
-    pub fn begin_save(&mut self, client: Option<crate::clients::ClientKey>) {
-        let keys = self.keyspace.len() as u64;
-        self.persistence.begin(keys, self.monotonic);
-        self.intents.push(Intent::Save { client });
     }
 }

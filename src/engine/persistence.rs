@@ -1,20 +1,28 @@
 //! What has been saved, what is being saved, what is due.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::clients::ClientKey;
 use crate::clock::UnixMillis;
 use crate::config::values::SavePoint;
+use crate::snapshot::walk::Progress;
 
 /// Progress and results of snapshots to disk, as INFO persistence shows them.
 pub struct Persistence {
     /// Changes since the last successful save.
     pub dirty: u64,
     pub last_save_unix: i64,
+    /// Whether the last background save went well, or any save since.
     pub last_status_ok: bool,
+    /// How long the last background save took.
     pub last_took: Option<Duration>,
+    /// Saves begun.
     pub saves: u64,
     pub running: Option<RunningSave>,
     pub scheduled: bool,
+    /// When the last background save began.
     pub last_attempt: Option<Duration>,
     pub last_load_expired: u64,
     pub last_load_loaded: u64,
@@ -22,15 +30,50 @@ pub struct Persistence {
     /// How long the last snapshot held the lock to begin: what fork costs others.
     pub last_start_nanos: u64,
     pub snapshots: u64,
+    /// Held while the file is written: of two saves, the one that began first ends first.
+    pub turn: Arc<Mutex<()>>,
 }
 
-/// A snapshot on its way to disk or replicas.
+/// A snapshot on its way to the RDB file.
 pub struct RunningSave {
+    /// Tells saves apart, so that the end of an abandoned one is not taken for that of the next.
+    pub number: u64,
+    pub asker: Asker,
     pub started: Duration,
     pub keys_total: u64,
-    pub keys_done: u64,
-    /// `dirty` when it began: what a success takes off.
+    pub progress: Progress,
+    /// `dirty` when the snapshot was taken: what a success takes off.
     pub dirty_at_start: u64,
+    /// The snapshot has been taken.
+    pub taken: bool,
+    pub cancelled: Cancelled,
+}
+
+/// Who waits for the end of a save.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asker {
+    /// BGSAVE, a save point.
+    Nobody,
+    /// SAVE.
+    Save(ClientKey),
+    /// FLUSHALL: it has done its work whatever becomes of the file.
+    Flush(ClientKey),
+    /// SHUTDOWN, DEBUG RELOAD: a task of ours.
+    Task,
+}
+
+/// Set once nobody wants a save any more; seen by the thread that writes.
+#[derive(Clone, Debug, Default)]
+pub struct Cancelled(Arc<AtomicBool>);
+
+impl Cancelled {
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// A dataset on its way in.
@@ -46,6 +89,16 @@ pub struct Loading {
 
 /// After a failed save the next automatic one waits so long.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+impl RunningSave {
+    pub fn is_background(&self) -> bool {
+        self.asker == Asker::Nobody
+    }
+
+    pub fn keys_done(&self) -> u64 {
+        self.progress.keys()
+    }
+}
 
 impl Persistence {
     pub fn new(now: UnixMillis) -> Self {
@@ -63,7 +116,13 @@ impl Persistence {
             loading: None,
             last_start_nanos: 0,
             snapshots: 0,
+            turn: Arc::default(),
         }
+    }
+
+    /// The background save that is running, for INFO.
+    pub fn background_save(&self) -> Option<&RunningSave> {
+        self.running.as_ref().filter(|save| save.is_background())
     }
 
     /// The save point that is due now, if one is.
@@ -91,27 +150,124 @@ impl Persistence {
                 .is_none_or(|at| monotonic.saturating_sub(at) > RETRY_AFTER)
     }
 
-    pub fn begin(&mut self, keys_total: u64, monotonic: Duration) {
-        self.last_attempt = Some(monotonic);
+    pub fn begin(&mut self, asker: Asker, monotonic: Duration) {
+        self.saves += 1;
+        if asker == Asker::Nobody {
+            self.last_attempt = Some(monotonic);
+        }
         self.running = Some(RunningSave {
+            number: self.saves,
+            asker,
             started: monotonic,
-            keys_total,
-            keys_done: 0,
-            dirty_at_start: self.dirty,
+            keys_total: 0,
+            progress: Progress::default(),
+            dirty_at_start: 0,
+            taken: false,
+            cancelled: Cancelled::default(),
         });
     }
 
-    /// Ends what [`Persistence::begin`] began.
-    pub fn finish(&mut self, ok: bool, now: UnixMillis, monotonic: Duration) {
-        let Some(running) = self.running.take() else {
-            return;
-        };
-        self.last_status_ok = ok;
-        self.last_took = Some(monotonic.saturating_sub(running.started));
-        if ok {
-            self.dirty = self.dirty.saturating_sub(running.dirty_at_start);
-            self.last_save_unix = now.seconds();
-            self.saves += 1;
+    /// Ends the save of that number and gives it back, unless it was abandoned before.
+    pub fn finish(
+        &mut self,
+        number: u64,
+        ok: bool,
+        now: UnixMillis,
+        monotonic: Duration,
+    ) -> Option<RunningSave> {
+        let save = self.running.take_if(|save| save.number == number)?;
+        if save.is_background() {
+            self.last_status_ok = ok;
+            self.last_took = Some(monotonic.saturating_sub(save.started));
         }
+        if ok {
+            self.last_status_ok = true;
+            self.dirty = self.dirty.saturating_sub(save.dirty_at_start);
+            self.last_save_unix = now.seconds();
+        }
+        Some(save)
+    }
+
+    /// Gives up the running save: it neither succeeds nor fails.
+    pub fn abandon(&mut self) -> Option<RunningSave> {
+        let save = self.running.take()?;
+        save.cancelled.set();
+        Some(save)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
+
+    fn seconds(count: u64) -> Duration {
+        Duration::from_secs(count)
+    }
+
+    #[test]
+    fn a_save_point_is_due_after_its_time_and_its_changes_and_not_right_after_a_failure() {
+        let points = [SavePoint {
+            seconds: 60,
+            changes: 10,
+        }];
+        let mut persistence = Persistence::new(NOW);
+        let later = UnixMillis(NOW.0 + 61_000);
+        assert_eq!(persistence.due(&points, later, seconds(61)), None);
+        persistence.dirty = 10;
+        assert_eq!(persistence.due(&points, NOW, seconds(0)), None);
+        assert_eq!(
+            persistence.due(&points, later, seconds(61)),
+            Some(points[0])
+        );
+        persistence.begin(Asker::Nobody, seconds(61));
+        assert_eq!(persistence.due(&points, later, seconds(61)), None);
+        let number = persistence.running.as_ref().map(|save| save.number);
+        persistence.finish(number.unwrap_or(0), false, later, seconds(62));
+        assert_eq!(persistence.due(&points, later, seconds(66)), None);
+        assert!(persistence.due(&points, later, seconds(67)).is_some());
+    }
+
+    #[test]
+    fn success_takes_off_what_was_dirty_when_the_snapshot_was_taken() {
+        let mut persistence = Persistence::new(NOW);
+        persistence.dirty = 7;
+        persistence.begin(Asker::Nobody, seconds(1));
+        if let Some(save) = &mut persistence.running {
+            save.dirty_at_start = 5;
+        }
+        let ended = persistence.finish(1, true, UnixMillis(NOW.0 + 5000), seconds(4));
+        assert!(ended.is_some());
+        assert_eq!(
+            (persistence.dirty, persistence.last_took),
+            (2, Some(seconds(3)))
+        );
+        assert_eq!(persistence.last_save_unix, NOW.seconds() + 5);
+    }
+
+    #[test]
+    fn a_failed_save_in_the_foreground_blames_nobody_and_a_good_one_clears_the_blame() {
+        let mut persistence = Persistence::new(NOW);
+        persistence.begin(Asker::Task, seconds(1));
+        persistence.finish(1, false, NOW, seconds(1));
+        assert!(persistence.last_status_ok);
+        persistence.begin(Asker::Nobody, seconds(1));
+        persistence.finish(2, false, NOW, seconds(1));
+        assert!(!persistence.last_status_ok);
+        persistence.begin(Asker::Task, seconds(1));
+        persistence.finish(3, true, NOW, seconds(1));
+        assert!(persistence.last_status_ok);
+    }
+
+    #[test]
+    fn the_end_of_an_abandoned_save_is_not_that_of_the_next() {
+        let mut persistence = Persistence::new(NOW);
+        persistence.begin(Asker::Nobody, seconds(1));
+        let abandoned = persistence.abandon().expect("one is running");
+        assert!(abandoned.cancelled.is_set());
+        persistence.begin(Asker::Nobody, seconds(2));
+        assert!(persistence.finish(1, false, NOW, seconds(3)).is_none());
+        assert!(persistence.last_status_ok && persistence.running.is_some());
     }
 }

@@ -1,12 +1,36 @@
-//! Snapshots as the engine gives them out, and what a dataset on its way in has to be told.
+//! Snapshots as the engine gives them out, and datasets as it takes them in.
+//!
+//! A save is begun here, carried out by a task ([`Engine::take_save`] gives it what it needs), and ended here. The dataset at
+//! the moment of `take_save` is what gets saved.
 
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use crate::clients::ClientKey;
+use crate::clients::session::Blocked;
 use crate::config::values::MaxmemoryPolicy;
+use crate::journal::effect::Framing;
 use crate::memory;
 use crate::rdb::value_decoder::Limits;
-use crate::snapshot::loading::{self, Expired};
+use crate::snapshot::loading::{self, Expired, Loaded};
+use crate::snapshot::walk::{Options, Walk};
 use crate::snapshot::{Snapshot, UsageRule};
 
 use super::Engine;
+use super::intent::Intent;
+use super::persistence::{Asker, Cancelled};
+
+/// A save to be carried out.
+pub struct SaveJob {
+    pub number: u64,
+    pub walk: Walk,
+    pub path: PathBuf,
+    pub incremental_sync: bool,
+    /// To be looked at between chunks: somebody may not want the file any more.
+    pub cancelled: Cancelled,
+    /// To be held while the file is written.
+    pub turn: Arc<Mutex<()>>,
+}
 
 impl Engine {
     /// The dataset and its position at this moment, in time that does not depend on its size.
@@ -27,6 +51,98 @@ impl Engine {
         snapshot
     }
 
+    /// Asks for a save to the RDB file; `client` waits for its end, if one is given. No save may be running.
+    pub fn begin_save(&mut self, client: Option<ClientKey>) {
+        self.begin_save_for(client.map_or(Asker::Nobody, Asker::Save));
+    }
+
+    pub fn begin_save_for(&mut self, asker: Asker) {
+        if asker == Asker::Nobody {
+            log::info!("Background saving started");
+        }
+        self.persistence.begin(asker, self.monotonic);
+        match asker {
+            Asker::Save(client) | Asker::Flush(client) => self.wait_for_task(client),
+            Asker::Nobody | Asker::Task => {}
+        }
+        self.intents.push(Intent::Save);
+    }
+
+    /// What the save that was begun needs to be carried out; none if it was abandoned.
+    pub fn take_save(&mut self) -> Option<SaveJob> {
+        self.persistence
+            .running
+            .as_ref()
+            .filter(|save| !save.taken)?;
+        let walk = Walk::new(self.take_snapshot(), Options::of(&self.config));
+        let (keys_total, dirty) = (self.keyspace.len() as u64, self.persistence.dirty);
+        let path = self.rdb_path();
+        let save = self.persistence.running.as_mut()?;
+        save.taken = true;
+        save.keys_total = keys_total;
+        save.dirty_at_start = dirty;
+        save.progress = walk.progress();
+        Some(SaveJob {
+            number: save.number,
+            walk,
+            path,
+            incremental_sync: self.config.rdb_save_incremental_fsync,
+            cancelled: save.cancelled.clone(),
+            turn: Arc::clone(&self.persistence.turn),
+        })
+    }
+
+    /// A save has ended, well or with an error that has been logged.
+    pub fn end_save(&mut self, number: u64, ok: bool) {
+        let (now, monotonic) = (self.now, self.monotonic);
+        let Some(save) = self.persistence.finish(number, ok, now, monotonic) else {
+            return;
+        };
+        match save.asker {
+            Asker::Nobody if ok => log::info!("Background saving terminated with success"),
+            Asker::Nobody => log::warn!("Background saving error"),
+            Asker::Save(client) if !ok => self.unblock(client, |reply| reply.error("ERR")),
+            Asker::Save(client) | Asker::Flush(client) => {
+                self.unblock(client, |reply| reply.ok());
+            }
+            Asker::Task => {}
+        }
+    }
+
+    /// Gives up the running save, if there is one: what it would have written is not wanted any more.
+    pub fn abandon_save(&mut self) {
+        let Some(save) = self.persistence.abandon() else {
+            return;
+        };
+        log::info!("Background saving abandoned");
+        match save.asker {
+            Asker::Save(client) => self.unblock(client, |reply| reply.error("ERR")),
+            Asker::Flush(client) => self.unblock(client, |reply| reply.ok()),
+            Asker::Nobody | Asker::Task => {}
+        }
+    }
+
+    /// What FLUSHALL means for the RDB file: a running save is given up, and where there are save points the empty dataset is
+    /// saved. True if `client` waits for that: its answer, OK, comes then.
+    pub fn save_after_flush(&mut self, client: ClientKey) -> bool {
+        self.abandon_save();
+        if self.config.save.is_empty() {
+            return false;
+        }
+        let may_wait = !self.in_exec && !self.clients.get(client).session.is_master();
+        self.begin_save_for(if may_wait {
+            Asker::Flush(client)
+        } else {
+            Asker::Task
+        });
+        may_wait
+    }
+
+    /// Where the dataset is saved.
+    pub fn rdb_path(&self) -> PathBuf {
+        self.config.dir.join(&self.config.dbfilename)
+    }
+
     /// What loading a dataset with the present settings means. `payload_bytes` is its length, where that is known.
     pub fn load_options(&self, expired: Expired, payload_bytes: Option<u64>) -> loading::Options {
         loading::Options {
@@ -37,6 +153,27 @@ impl Engine {
             limits: Limits::of(&self.config),
             verify_checksum: self.config.rdbchecksum,
             payload_bytes,
+        }
+    }
+
+    /// Puts a dataset from the RDB file in place of the present one. Keys that were dropped because their time had passed are
+    /// deleted on replicas too, if `tells` says that these have them.
+    pub fn install(&mut self, loaded: Loaded, tells: bool) {
+        self.replace_keyspace(loaded.keyspace);
+        self.persistence.last_load_loaded = loaded.counts.keys;
+        self.persistence.last_load_expired = loaded.counts.expired;
+        if tells && !self.is_replica() && self.journal.is_active() {
+            self.unit.recording = true;
+            for (db, key) in &loaded.expired_keys {
+                self.unit.add_effect(*db, &[b"DEL", key]);
+            }
+            self.unit.effects.finish(Framing::Apart, &mut self.journal);
+        }
+    }
+
+    fn wait_for_task(&mut self, client: ClientKey) {
+        if let Some(client) = self.clients.find_mut(client) {
+            client.session.blocked = Some(Blocked::ForTask);
         }
     }
 

@@ -13,6 +13,7 @@ const ROOMS: &[&[Spec]] = &[
     crate::clients::commands::COMMANDS,
     crate::types::string::commands::COMMANDS,
     super::transaction_commands::COMMANDS,
+    crate::snapshot::commands::COMMANDS,
     crate::replication::commands::COMMANDS,
 ];
 

@@ -24,8 +24,8 @@ pub async fn run(
     while let Ok(intent) = intents.recv().await {
         let lock = lock.clone();
         match intent {
-            Intent::Save { client } => {
-                task::spawn(take_snapshot::save_to_file(lock, client));
+            Intent::Save => {
+                task::spawn(take_snapshot::save_to_file(lock));
             }
             Intent::Shutdown {
                 save,

@@ -1,7 +1,81 @@
-//! temporary
+//! Writes the dataset to the RDB file: one walk, one file.
+//!
+//! Started by the conductor for SAVE, BGSAVE, save points and FLUSHALL, and by those who save before they go on. The walk has a
+//! thread of its own; the engine is locked to begin and to end. Ends with the file in place, or as if nothing had been.
+
+use std::sync::PoisonError;
+
+use crate::engine::persistence::Asker;
+use crate::engine::snapshots::SaveJob;
+use crate::io::file_sink::FileSink;
+use crate::io::sink::{Sink, SinkError};
+
 use super::engine_lock::EngineLock;
-use crate::clients::ClientKey;
-pub async fn save_to_file(_lock: EngineLock, _client: Option<ClientKey>) {}
-pub async fn save_now(_lock: &EngineLock) -> bool {
-    true
+
+/// Carries out the save that the engine has begun.
+pub async fn save_to_file(lock: EngineLock) {
+    if let Some(job) = lock.with(|engine| engine.take_save()) {
+        carry_out(&lock, job).await;
+    }
+}
+
+/// Saves at once, whatever else is being saved, and says whether that went well: for those who cannot go on without.
+pub async fn save_now(lock: &EngineLock) -> bool {
+    let job = lock.with(|engine| {
+        engine.abandon_save();
+        engine.begin_save_for(Asker::Task);
+        engine.take_save()
+    });
+    match job {
+        Some(job) => carry_out(lock, job).await,
+        None => false,
+    }
+}
+
+async fn carry_out(lock: &EngineLock, job: SaveJob) -> bool {
+    let number = job.number;
+    let ok = async_std::task::spawn_blocking(move || match write(job) {
+        Ok(()) => {
+            log::info!("DB saved on disk");
+            true
+        }
+        Err(SinkError::Cancelled) => false,
+        Err(error) => {
+            log::warn!("Error saving DB on disk: {error}");
+            false
+        }
+    })
+    .await;
+    lock.with(|engine| engine.end_save(number, ok));
+    ok
+}
+
+fn write(job: SaveJob) -> Result<(), SinkError> {
+    let SaveJob {
+        walk,
+        path,
+        incremental_sync,
+        cancelled,
+        turn,
+        ..
+    } = job;
+    // Nothing is behind this lock but the order of files.
+    let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+    let unwanted = || match cancelled.is_set() {
+        true => Err(SinkError::Cancelled),
+        false => Ok(()),
+    };
+    unwanted()?;
+    let mut sink = Box::new(FileSink::create(&path, incremental_sync)?);
+    let walked = walk.run(|chunk| {
+        unwanted()?;
+        sink.accept(chunk)
+    });
+    match walked.and_then(|_| unwanted()) {
+        Ok(()) => sink.finish(),
+        Err(error) => {
+            sink.abandon(&error.to_string());
+            Err(error)
+        }
+    }
 }
