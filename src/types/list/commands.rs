@@ -1,0 +1,5 @@
+//! List commands.
+
+use crate::engine::spec::Spec;
+
+pub const COMMANDS: &[Spec] = &[];
