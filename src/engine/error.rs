@@ -44,6 +44,19 @@ pub const OUT_OF_RANGE: CommandError = CommandError::new("ERR value is out of ra
 pub const MUST_BE_POSITIVE: CommandError =
     CommandError::new("ERR value is out of range, must be positive");
 pub const INDEX_OUT_OF_RANGE: CommandError = CommandError::new("ERR index out of range");
+pub const NUMKEYS_NOT_POSITIVE: CommandError =
+    CommandError::new("ERR numkeys should be greater than 0");
+pub const COUNT_NOT_POSITIVE: CommandError =
+    CommandError::new("ERR count should be greater than 0");
+pub const COUNT_NEGATIVE: CommandError = CommandError::new("ERR COUNT can't be negative");
+pub const MAXLEN_NEGATIVE: CommandError = CommandError::new("ERR MAXLEN can't be negative");
+pub const RANK_ZERO: CommandError = CommandError::new(
+    "ERR RANK can't be zero: use 1 to start from the first match, 2 from the second ... or use negative to start from the \
+     end of the list",
+);
+pub const RANK_OUT_OF_RANGE: CommandError = CommandError::new(
+    "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807",
+);
 pub const NO_SUCH_KEY: CommandError = CommandError::new("ERR no such key");
 pub const SAME_OBJECT: CommandError =
     CommandError::new("ERR source and destination objects are the same");

@@ -12,6 +12,8 @@ use super::spec::{Run, Spec};
 const ROOMS: &[&[Spec]] = &[
     crate::clients::commands::COMMANDS,
     crate::types::string::commands::COMMANDS,
+    crate::types::list::commands::COMMANDS,
+    crate::types::list::position_commands::COMMANDS,
     super::transaction_commands::COMMANDS,
     crate::replication::commands::COMMANDS,
 ];

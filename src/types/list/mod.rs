@@ -12,6 +12,7 @@ mod chunk;
 pub mod commands;
 mod element;
 mod limits;
+pub mod position_commands;
 mod quicklist;
 mod walk;
 
