@@ -14,6 +14,8 @@ mod element;
 mod limits;
 pub mod position_commands;
 mod quicklist;
+#[cfg(test)]
+mod tests;
 mod walk;
 
 use std::fmt;

@@ -64,22 +64,21 @@ impl Quicklist {
     /// Puts an element in front of the one at `index`, or behind all.
     pub fn insert(&mut self, index: usize, element: Incoming, limits: Limits) {
         let position = index as u64;
-        let Some((_, offset)) = self.tree.at(position) else {
+        let Some((chunk, offset)) = self.tree.at(position) else {
             return self.push(End::Back, element, limits);
         };
-        let inserted = self
-            .tree
-            .update_at(position, |chunk, offset| {
-                chunk.insert(offset as usize, element, limits)
-            })
-            .unwrap_or(false);
-        if inserted {
+        let middle = position - offset + chunk.len() as u64 / 2;
+        if self.insert_within(position, element, limits) {
             return;
         }
-        if offset > 0 {
-            self.split(position);
+        if offset > 0 && !limits.exclude(element.element()) {
+            // Halves stay better filled than what cutting at the element's own place would leave.
+            self.split(middle);
+            if self.insert_within(position, element, limits) {
+                return;
+            }
         }
-        // A boundary lies in front of `position`: the element goes to its lighter side, or to the other, or between.
+        self.split(position);
         if !self.insert_at_boundary(position, element, limits) {
             self.tree
                 .insert_before(position, Chunk::of(element, limits));
@@ -186,14 +185,26 @@ impl Quicklist {
         }
     }
 
-    /// Makes a boundary in front of `position`, which lies inside a chunk.
+    /// Makes a boundary in front of `position`, if there is none.
     fn split(&mut self, position: u64) {
+        if !matches!(self.tree.at(position), Some((_, 1..))) {
+            return;
+        }
         let right = self
             .tree
             .update_at(position, |chunk, offset| chunk.split_off(offset as usize));
         if let Some(right) = right {
             self.tree.insert_after(position - 1, right);
         }
+    }
+
+    /// Adds an element to the chunk of `position`, in front of the one there, if it has room.
+    fn insert_within(&mut self, position: u64, element: Incoming, limits: Limits) -> bool {
+        self.tree
+            .update_at(position, |chunk, offset| {
+                chunk.insert(offset as usize, element, limits)
+            })
+            .unwrap_or(false)
     }
 
     /// Adds an element to one of the two chunks that meet in front of `position`, the smaller one first.
