@@ -95,6 +95,8 @@ pub const WATCH_INSIDE_MULTI: CommandError =
     CommandError::new("ERR WATCH inside MULTI is not allowed");
 pub const NOT_IN_MULTI: CommandError =
     CommandError::new("ERR Command not allowed inside a transaction");
+pub const NO_SHARD_SUBSCRIPTION: CommandError =
+    CommandError::new("ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client");
 pub const REPLICA_KEYSPACE: CommandError =
     CommandError::new("ERR Replica can't interact with the keyspace");
 pub const NO_DEBUG: CommandError = CommandError::new(
@@ -123,6 +125,15 @@ pub fn unknown_command<'a>(name: &[u8], arguments: impl Iterator<Item = &'a [u8]
 pub fn unknown_subcommand(container: &str, name: &[u8]) -> CommandError {
     CommandError::from(format!(
         "ERR unknown subcommand '{}'. Try {} HELP.",
+        clip(name, 128),
+        container.to_uppercase()
+    ))
+}
+
+/// For a subcommand that counts its words itself.
+pub fn wrong_subcommand_arity(container: &str, name: &[u8]) -> CommandError {
+    CommandError::from(format!(
+        "ERR unknown subcommand or wrong number of arguments for '{}'. Try {} HELP.",
         clip(name, 128),
         container.to_uppercase()
     ))

@@ -11,6 +11,7 @@ use super::spec::{Run, Spec};
 /// The rows of all rooms.
 const ROOMS: &[&[Spec]] = &[
     crate::clients::commands::COMMANDS,
+    crate::pubsub::commands::COMMANDS,
     crate::types::string::commands::COMMANDS,
     crate::types::list::commands::COMMANDS,
     crate::types::list::position_commands::COMMANDS,
