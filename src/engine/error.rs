@@ -44,6 +44,19 @@ pub const OUT_OF_RANGE: CommandError = CommandError::new("ERR value is out of ra
 pub const MUST_BE_POSITIVE: CommandError =
     CommandError::new("ERR value is out of range, must be positive");
 pub const INDEX_OUT_OF_RANGE: CommandError = CommandError::new("ERR index out of range");
+pub const NUMKEYS_NOT_POSITIVE: CommandError =
+    CommandError::new("ERR numkeys should be greater than 0");
+pub const COUNT_NOT_POSITIVE: CommandError =
+    CommandError::new("ERR count should be greater than 0");
+pub const COUNT_NEGATIVE: CommandError = CommandError::new("ERR COUNT can't be negative");
+pub const MAXLEN_NEGATIVE: CommandError = CommandError::new("ERR MAXLEN can't be negative");
+pub const RANK_ZERO: CommandError = CommandError::new(
+    "ERR RANK can't be zero: use 1 to start from the first match, 2 from the second ... or use negative to start from the \
+     end of the list",
+);
+pub const RANK_OUT_OF_RANGE: CommandError = CommandError::new(
+    "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807",
+);
 pub const NO_SUCH_KEY: CommandError = CommandError::new("ERR no such key");
 pub const SAME_OBJECT: CommandError =
     CommandError::new("ERR source and destination objects are the same");
@@ -82,6 +95,8 @@ pub const WATCH_INSIDE_MULTI: CommandError =
     CommandError::new("ERR WATCH inside MULTI is not allowed");
 pub const NOT_IN_MULTI: CommandError =
     CommandError::new("ERR Command not allowed inside a transaction");
+pub const NO_SHARD_SUBSCRIPTION: CommandError =
+    CommandError::new("ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client");
 pub const REPLICA_KEYSPACE: CommandError =
     CommandError::new("ERR Replica can't interact with the keyspace");
 pub const NO_DEBUG: CommandError = CommandError::new(
@@ -110,6 +125,15 @@ pub fn unknown_command<'a>(name: &[u8], arguments: impl Iterator<Item = &'a [u8]
 pub fn unknown_subcommand(container: &str, name: &[u8]) -> CommandError {
     CommandError::from(format!(
         "ERR unknown subcommand '{}'. Try {} HELP.",
+        clip(name, 128),
+        container.to_uppercase()
+    ))
+}
+
+/// For a subcommand that counts its words itself.
+pub fn wrong_subcommand_arity(container: &str, name: &[u8]) -> CommandError {
+    CommandError::from(format!(
+        "ERR unknown subcommand or wrong number of arguments for '{}'. Try {} HELP.",
         clip(name, 128),
         container.to_uppercase()
     ))

@@ -12,6 +12,7 @@ pub mod data;
 pub mod dispatch;
 pub mod error;
 pub mod following;
+pub mod help;
 pub mod intent;
 pub mod pause;
 pub mod periodic;

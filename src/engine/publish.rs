@@ -9,13 +9,12 @@ use super::Engine;
 impl Engine {
     /// Delivers a message to all listeners of `channel`; returns how many there were.
     pub fn publish(&mut self, channel: &[u8], message: &[u8]) -> usize {
-        let listeners: Vec<(ClientKey, Option<Vec<u8>>)> = self
-            .pubsub
-            .listeners(channel)
-            .map(|delivery| (delivery.client, delivery.pattern.map(<[u8]>::to_vec)))
-            .collect();
-        for (client, pattern) in &listeners {
-            self.push(*client, |reply| match pattern {
+        // Lent out while clients are written to, which subscribes nobody.
+        let pubsub = std::mem::take(&mut self.pubsub);
+        let mut listeners = 0;
+        for delivery in pubsub.listeners(channel) {
+            listeners += 1;
+            self.push(delivery.client, |reply| match delivery.pattern {
                 None => {
                     reply.push(3);
                     reply.bulk(b"message");
@@ -31,13 +30,15 @@ impl Engine {
                 }
             });
         }
-        listeners.len()
+        self.pubsub = pubsub;
+        listeners
     }
 
     /// Delivers a message to the listeners of a shard channel.
     pub fn publish_shard(&mut self, channel: &[u8], message: &[u8]) -> usize {
-        let listeners = self.pubsub.shard_listeners(channel).to_vec();
-        for client in &listeners {
+        let pubsub = std::mem::take(&mut self.pubsub);
+        let listeners = pubsub.shard_listeners(channel);
+        for client in listeners {
             self.push(*client, |reply| {
                 reply.push(3);
                 reply.bulk(b"smessage");
@@ -45,7 +46,9 @@ impl Engine {
                 reply.bulk(message);
             });
         }
-        listeners.len()
+        let count = listeners.len();
+        self.pubsub = pubsub;
+        count
     }
 
     /// Tells subscribers what has happened to which keys.

@@ -11,7 +11,10 @@ use super::spec::{Run, Spec};
 /// The rows of all rooms.
 const ROOMS: &[&[Spec]] = &[
     crate::clients::commands::COMMANDS,
+    crate::pubsub::commands::COMMANDS,
     crate::types::string::commands::COMMANDS,
+    crate::types::list::commands::COMMANDS,
+    crate::types::list::position_commands::COMMANDS,
     super::transaction_commands::COMMANDS,
     crate::snapshot::commands::COMMANDS,
     crate::replication::commands::COMMANDS,

@@ -2,6 +2,8 @@
 //!
 //! Knows clients by their keys only; writing to them is the engine's business.
 
+pub mod commands;
+
 use std::collections::{BTreeMap, HashMap};
 
 use crate::clients::ClientKey;

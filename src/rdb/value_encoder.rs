@@ -4,6 +4,7 @@
 //! one takes the memory of an element and not of the value.
 
 use crate::types::Value;
+use crate::types::list::{List, Node};
 use crate::types::string::BigString;
 
 use super::opcode::{ValueType, Version};
@@ -32,6 +33,7 @@ impl Output for Writer {
 pub fn type_of(value: &Value, _version: Version) -> ValueType {
     match value {
         Value::String(_) => ValueType::String,
+        Value::List(_) => ValueType::ListQuicklist2,
     }
 }
 
@@ -39,6 +41,7 @@ pub fn type_of(value: &Value, _version: Version) -> ValueType {
 pub fn write(value: &Value, _version: Version, output: &mut impl Output) {
     match value {
         Value::String(string) => write_string(string, output),
+        Value::List(list) => write_list(list, output),
     }
 }
 
@@ -61,6 +64,31 @@ fn write_string(string: &BigString, output: &mut impl Output) {
         }
     }
 }
+
+/// Nodes as they lie in memory: a listpack's bytes, or one large element.
+fn write_list(list: &List, output: &mut impl Output) {
+    output.writer().length(list.node_count() as u64);
+    for node in list.nodes() {
+        let writer = output.writer();
+        match node {
+            Node::Plain(bytes) => {
+                writer.length(PLAIN_NODE);
+                writer.string(bytes);
+            }
+            Node::Packed(pack) => {
+                writer.length(PACKED_NODE);
+                writer.string(pack.as_bytes());
+            }
+        }
+        if !output.relieve() {
+            return;
+        }
+    }
+}
+
+/// A node of a list that is one element, and one that is a listpack.
+const PLAIN_NODE: u64 = 1;
+const PACKED_NODE: u64 = 2;
 
 /// Longer strings are stored as they are: a compressed one can only be written and read as a whole.
 const COMPRESSED_BYTES_MAX: usize = 16 << 20;

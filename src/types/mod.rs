@@ -3,8 +3,10 @@
 //! A [`Value`] is what an entry of the keyspace points to when it does not fit inline. Cloning one is cheap in the sense
 //! of the copy-on-write structures: small encodings are copied, big ones share their nodes.
 
+pub mod list;
 pub mod string;
 
+use list::List;
 use string::BigString;
 
 /// One value of the keyspace that has an allocation of its own.
@@ -12,6 +14,7 @@ use string::BigString;
 pub enum Value {
     /// A string too long to lie in its entry.
     String(BigString),
+    List(List),
 }
 
 /// A type as TYPE, SCAN's TYPE option and OBJECT speak of it.
@@ -41,6 +44,7 @@ impl Value {
     pub fn type_of(&self) -> Type {
         match self {
             Value::String(_) => Type::String,
+            Value::List(_) => Type::List,
         }
     }
 
@@ -48,6 +52,7 @@ impl Value {
     pub fn encoding(&self) -> &'static str {
         match self {
             Value::String(_) => "raw",
+            Value::List(list) => list.encoding(),
         }
     }
 
@@ -55,6 +60,7 @@ impl Value {
     pub fn heap_bytes(&self) -> usize {
         match self {
             Value::String(string) => string.heap_bytes(),
+            Value::List(list) => list.heap_bytes(),
         }
     }
 
@@ -62,6 +68,7 @@ impl Value {
     pub fn is_big_to_free(&self) -> bool {
         match self {
             Value::String(string) => string.len() > 64 * 1024,
+            Value::List(list) => list.is_big_to_free(),
         }
     }
 }
