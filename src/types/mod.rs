@@ -3,15 +3,33 @@
 //! A [`Value`] is what an entry of the keyspace points to when it does not fit inline. Cloning one is cheap in the sense
 //! of the copy-on-write structures: small encodings are copied, big ones share their nodes.
 
+pub mod distinct;
+pub mod sample;
+
+pub mod hash;
+pub mod set;
 pub mod string;
 
+use hash::Hash;
+use set::Set;
 use string::BigString;
+
+use crate::cow::blob::Blob;
+use crate::cow::table::CowTable;
+
+/// Tables of up to so many elements are freed where they are let go of.
+const FREED_AT_ONCE_MAX: usize = 256;
+
+/// How many elements of a table are looked at to say how much memory all of them take.
+const ELEMENTS_MEASURED: usize = 32;
 
 /// One value of the keyspace that has an allocation of its own.
 #[derive(Clone, Debug)]
 pub enum Value {
     /// A string too long to lie in its entry.
     String(BigString),
+    Set(Set),
+    Hash(Hash),
 }
 
 /// A type as TYPE, SCAN's TYPE option and OBJECT speak of it.
@@ -41,6 +59,8 @@ impl Value {
     pub fn type_of(&self) -> Type {
         match self {
             Value::String(_) => Type::String,
+            Value::Set(_) => Type::Set,
+            Value::Hash(_) => Type::Hash,
         }
     }
 
@@ -48,6 +68,8 @@ impl Value {
     pub fn encoding(&self) -> &'static str {
         match self {
             Value::String(_) => "raw",
+            Value::Set(set) => set.encoding_name(),
+            Value::Hash(hash) => hash.encoding_name(),
         }
     }
 
@@ -55,6 +77,8 @@ impl Value {
     pub fn heap_bytes(&self) -> usize {
         match self {
             Value::String(string) => string.heap_bytes(),
+            Value::Set(set) => set.heap_bytes(),
+            Value::Hash(hash) => hash.heap_bytes(),
         }
     }
 
@@ -62,6 +86,8 @@ impl Value {
     pub fn is_big_to_free(&self) -> bool {
         match self {
             Value::String(string) => string.len() > 64 * 1024,
+            Value::Set(set) => set.is_big_to_free(),
+            Value::Hash(hash) => hash.is_big_to_free(),
         }
     }
 }
@@ -71,4 +97,27 @@ pub trait Kind: Sized {
     fn of(value: &Value) -> Option<&Self>;
     fn of_mut(value: &mut Value) -> Option<&mut Self>;
     fn into_value(self) -> Value;
+}
+
+/// Bytes of a table with its elements, estimated from the first of them.
+fn table_bytes<H: Copy + Send + Sync>(table: &CowTable<Blob<H>>) -> usize {
+    let measured = table.len().min(ELEMENTS_MEASURED);
+    let bytes: usize = table
+        .iter()
+        .take(measured)
+        .map(|element| element.heap_bytes())
+        .sum();
+    table.heap_bytes() + bytes * table.len() / measured.max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_no_larger_than_a_string_in_chunks() {
+        assert!(size_of::<Value>() <= 32);
+        assert_eq!(size_of::<Set>(), 24);
+        assert_eq!(size_of::<Hash>(), 24);
+    }
 }
