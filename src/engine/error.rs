@@ -44,6 +44,7 @@ pub const OUT_OF_RANGE: CommandError = CommandError::new("ERR value is out of ra
 pub const MUST_BE_POSITIVE: CommandError =
     CommandError::new("ERR value is out of range, must be positive");
 pub const INDEX_OUT_OF_RANGE: CommandError = CommandError::new("ERR index out of range");
+pub const INVALID_CURSOR: CommandError = CommandError::new("ERR invalid cursor");
 pub const NO_SUCH_KEY: CommandError = CommandError::new("ERR no such key");
 pub const SAME_OBJECT: CommandError =
     CommandError::new("ERR source and destination objects are the same");
