@@ -57,6 +57,7 @@ pub const RANK_ZERO: CommandError = CommandError::new(
 pub const RANK_OUT_OF_RANGE: CommandError = CommandError::new(
     "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807",
 );
+pub const INVALID_CURSOR: CommandError = CommandError::new("ERR invalid cursor");
 pub const NO_SUCH_KEY: CommandError = CommandError::new("ERR no such key");
 pub const SAME_OBJECT: CommandError =
     CommandError::new("ERR source and destination objects are the same");

@@ -19,6 +19,7 @@ pub mod periodic;
 pub mod persistence;
 pub mod publish;
 pub mod replication;
+pub mod scan;
 pub mod snapshots;
 pub mod spec;
 pub mod table;

@@ -7,7 +7,25 @@ pub mod list;
 pub mod string;
 
 use list::List;
+pub mod distinct;
+pub mod sample;
+
+pub mod hash;
+pub mod set;
+pub mod string;
+
+use hash::Hash;
+use set::Set;
 use string::BigString;
+
+use crate::cow::blob::Blob;
+use crate::cow::table::CowTable;
+
+/// Tables of up to so many elements are freed where they are let go of.
+const FREED_AT_ONCE_MAX: usize = 256;
+
+/// How many elements of a table are looked at to say how much memory all of them take.
+const ELEMENTS_MEASURED: usize = 32;
 
 /// One value of the keyspace that has an allocation of its own.
 #[derive(Clone, Debug)]
@@ -15,6 +33,8 @@ pub enum Value {
     /// A string too long to lie in its entry.
     String(BigString),
     List(List),
+    Set(Set),
+    Hash(Hash),
 }
 
 /// A type as TYPE, SCAN's TYPE option and OBJECT speak of it.
@@ -45,6 +65,8 @@ impl Value {
         match self {
             Value::String(_) => Type::String,
             Value::List(_) => Type::List,
+            Value::Set(_) => Type::Set,
+            Value::Hash(_) => Type::Hash,
         }
     }
 
@@ -53,6 +75,8 @@ impl Value {
         match self {
             Value::String(_) => "raw",
             Value::List(list) => list.encoding(),
+            Value::Set(set) => set.encoding_name(),
+            Value::Hash(hash) => hash.encoding_name(),
         }
     }
 
@@ -61,6 +85,8 @@ impl Value {
         match self {
             Value::String(string) => string.heap_bytes(),
             Value::List(list) => list.heap_bytes(),
+            Value::Set(set) => set.heap_bytes(),
+            Value::Hash(hash) => hash.heap_bytes(),
         }
     }
 
@@ -69,6 +95,8 @@ impl Value {
         match self {
             Value::String(string) => string.len() > 64 * 1024,
             Value::List(list) => list.is_big_to_free(),
+            Value::Set(set) => set.is_big_to_free(),
+            Value::Hash(hash) => hash.is_big_to_free(),
         }
     }
 }
@@ -78,4 +106,27 @@ pub trait Kind: Sized {
     fn of(value: &Value) -> Option<&Self>;
     fn of_mut(value: &mut Value) -> Option<&mut Self>;
     fn into_value(self) -> Value;
+}
+
+/// Bytes of a table with its elements, estimated from the first of them.
+fn table_bytes<H: Copy + Send + Sync>(table: &CowTable<Blob<H>>) -> usize {
+    let measured = table.len().min(ELEMENTS_MEASURED);
+    let bytes: usize = table
+        .iter()
+        .take(measured)
+        .map(|element| element.heap_bytes())
+        .sum();
+    table.heap_bytes() + bytes * table.len() / measured.max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_no_larger_than_a_string_in_chunks() {
+        assert!(size_of::<Value>() <= 32);
+        assert_eq!(size_of::<Set>(), 24);
+        assert_eq!(size_of::<Hash>(), 24);
+    }
 }

@@ -1,0 +1,2 @@
+use crate::engine::spec::Spec;
+pub const COMMANDS: &[Spec] = &[];
