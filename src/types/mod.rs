@@ -3,8 +3,10 @@
 //! A [`Value`] is what an entry of the keyspace points to when it does not fit inline. Cloning one is cheap in the sense
 //! of the copy-on-write structures: small encodings are copied, big ones share their nodes.
 
+pub mod sorted_set;
 pub mod string;
 
+use sorted_set::SortedSet;
 use string::BigString;
 
 /// One value of the keyspace that has an allocation of its own.
@@ -12,6 +14,7 @@ use string::BigString;
 pub enum Value {
     /// A string too long to lie in its entry.
     String(BigString),
+    SortedSet(SortedSet),
 }
 
 /// A type as TYPE, SCAN's TYPE option and OBJECT speak of it.
@@ -41,6 +44,7 @@ impl Value {
     pub fn type_of(&self) -> Type {
         match self {
             Value::String(_) => Type::String,
+            Value::SortedSet(_) => Type::SortedSet,
         }
     }
 
@@ -48,6 +52,7 @@ impl Value {
     pub fn encoding(&self) -> &'static str {
         match self {
             Value::String(_) => "raw",
+            Value::SortedSet(set) => set.encoding(),
         }
     }
 
@@ -55,6 +60,7 @@ impl Value {
     pub fn heap_bytes(&self) -> usize {
         match self {
             Value::String(string) => string.heap_bytes(),
+            Value::SortedSet(set) => set.heap_bytes(),
         }
     }
 
@@ -62,6 +68,7 @@ impl Value {
     pub fn is_big_to_free(&self) -> bool {
         match self {
             Value::String(string) => string.len() > 64 * 1024,
+            Value::SortedSet(set) => set.is_big_to_free(),
         }
     }
 }
@@ -71,4 +78,24 @@ pub trait Kind: Sized {
     fn of(value: &Value) -> Option<&Self>;
     fn of_mut(value: &mut Value) -> Option<&mut Self>;
     fn into_value(self) -> Value;
+}
+
+impl Kind for SortedSet {
+    fn of(value: &Value) -> Option<&Self> {
+        match value {
+            Value::SortedSet(set) => Some(set),
+            _ => None,
+        }
+    }
+
+    fn of_mut(value: &mut Value) -> Option<&mut Self> {
+        match value {
+            Value::SortedSet(set) => Some(set),
+            _ => None,
+        }
+    }
+
+    fn into_value(self) -> Value {
+        Value::SortedSet(self)
+    }
 }
