@@ -17,6 +17,7 @@ pub mod periodic;
 pub mod persistence;
 pub mod publish;
 pub mod replication;
+pub mod scan;
 pub mod spec;
 pub mod table;
 pub mod transaction;

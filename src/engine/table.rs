@@ -11,6 +11,10 @@ use super::spec::{Run, Spec};
 /// The rows of all rooms.
 const ROOMS: &[&[Spec]] = &[
     crate::clients::commands::COMMANDS,
+    crate::types::sorted_set::commands::COMMANDS,
+    crate::types::sorted_set::pop_commands::COMMANDS,
+    crate::types::sorted_set::range_commands::COMMANDS,
+    crate::types::sorted_set::combine_commands::COMMANDS,
     crate::types::string::commands::COMMANDS,
     super::transaction_commands::COMMANDS,
 ];

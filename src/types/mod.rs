@@ -3,6 +3,7 @@
 //! A [`Value`] is what an entry of the keyspace points to when it does not fit inline. Cloning one is cheap in the sense
 //! of the copy-on-write structures: small encodings are copied, big ones share their nodes.
 
+pub mod sample;
 pub mod sorted_set;
 pub mod string;
 
