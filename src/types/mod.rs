@@ -16,6 +16,11 @@ pub mod string;
 
 use hash::Hash;
 use set::Set;
+pub mod sample;
+pub mod sorted_set;
+pub mod string;
+
+use sorted_set::SortedSet;
 use string::BigString;
 
 use crate::cow::blob::Blob;
@@ -35,6 +40,7 @@ pub enum Value {
     List(List),
     Set(Set),
     Hash(Hash),
+    SortedSet(SortedSet),
 }
 
 /// A type as TYPE, SCAN's TYPE option and OBJECT speak of it.
@@ -67,6 +73,7 @@ impl Value {
             Value::List(_) => Type::List,
             Value::Set(_) => Type::Set,
             Value::Hash(_) => Type::Hash,
+            Value::SortedSet(_) => Type::SortedSet,
         }
     }
 
@@ -77,6 +84,7 @@ impl Value {
             Value::List(list) => list.encoding(),
             Value::Set(set) => set.encoding_name(),
             Value::Hash(hash) => hash.encoding_name(),
+            Value::SortedSet(set) => set.encoding(),
         }
     }
 
@@ -87,6 +95,7 @@ impl Value {
             Value::List(list) => list.heap_bytes(),
             Value::Set(set) => set.heap_bytes(),
             Value::Hash(hash) => hash.heap_bytes(),
+            Value::SortedSet(set) => set.heap_bytes(),
         }
     }
 
@@ -97,6 +106,7 @@ impl Value {
             Value::List(list) => list.is_big_to_free(),
             Value::Set(set) => set.is_big_to_free(),
             Value::Hash(hash) => hash.is_big_to_free(),
+            Value::SortedSet(set) => set.is_big_to_free(),
         }
     }
 }
@@ -128,5 +138,22 @@ mod tests {
         assert!(size_of::<Value>() <= 32);
         assert_eq!(size_of::<Set>(), 24);
         assert_eq!(size_of::<Hash>(), 24);
+impl Kind for SortedSet {
+    fn of(value: &Value) -> Option<&Self> {
+        match value {
+            Value::SortedSet(set) => Some(set),
+            _ => None,
+        }
+    }
+
+    fn of_mut(value: &mut Value) -> Option<&mut Self> {
+        match value {
+            Value::SortedSet(set) => Some(set),
+            _ => None,
+        }
+    }
+
+    fn into_value(self) -> Value {
+        Value::SortedSet(self)
     }
 }
