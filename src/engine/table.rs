@@ -11,7 +11,16 @@ use super::spec::{Run, Spec};
 /// The rows of all rooms.
 const ROOMS: &[&[Spec]] = &[
     crate::clients::commands::COMMANDS,
+    crate::keyspace::commands::COMMANDS,
+    crate::keyspace::database_commands::COMMANDS,
+    crate::keyspace::expire_commands::COMMANDS,
+    crate::keyspace::memory_commands::COMMANDS,
+    crate::keyspace::object_commands::COMMANDS,
+    crate::keyspace::scan_commands::COMMANDS,
     crate::types::string::commands::COMMANDS,
+    crate::types::string::lcs_commands::COMMANDS,
+    crate::types::string::number_commands::COMMANDS,
+    crate::types::string::range_commands::COMMANDS,
     super::transaction_commands::COMMANDS,
     crate::replication::commands::COMMANDS,
 ];
