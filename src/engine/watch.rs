@@ -122,17 +122,15 @@ impl Watched {
         mut change: impl FnMut(&[u8]) -> (Presence, Presence),
     ) {
         for (key, watchers) in self.databases.get_mut(&db).into_iter().flatten() {
-            let (before, after) = change(key);
-            if before == Presence::Missing && after == Presence::Missing {
-                continue;
-            }
-            for watcher in watchers {
-                let was_missing = before == Presence::Missing || watcher.was_expired;
-                if was_missing && after != Presence::Alive {
-                    watcher.was_expired = after == Presence::Expired;
-                } else {
-                    self.failed.push(watcher.client);
-                }
+            note_change(watchers, change(key), &mut self.failed);
+        }
+    }
+
+    /// Notes that all databases have been replaced.
+    pub fn touch_all(&mut self, mut change: impl FnMut(usize, &[u8]) -> (Presence, Presence)) {
+        for (db, keys) in &mut self.databases {
+            for (key, watchers) in keys {
+                note_change(watchers, change(*db, key), &mut self.failed);
             }
         }
     }
@@ -144,5 +142,23 @@ impl Watched {
 
     pub fn has_failed(&self) -> bool {
         !self.failed.is_empty()
+    }
+}
+
+fn note_change(
+    watchers: &mut [Watcher],
+    (before, after): (Presence, Presence),
+    failed: &mut Vec<ClientKey>,
+) {
+    if before == Presence::Missing && after == Presence::Missing {
+        return;
+    }
+    for watcher in watchers {
+        let was_missing = before == Presence::Missing || watcher.was_expired;
+        if was_missing && after != Presence::Alive {
+            watcher.was_expired = after == Presence::Expired;
+        } else {
+            failed.push(watcher.client);
+        }
     }
 }
