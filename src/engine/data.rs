@@ -4,10 +4,12 @@
 //! and writes typed values ([`Data::read`], [`Data::write`]), says what it did ([`Data::wrote`]) and, where the effect to
 //! record is not the request itself, what is to be recorded instead ([`Data::propagate`]).
 
+use std::borrow::Cow;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use crate::clock::UnixMillis;
 use crate::config::Config;
@@ -72,6 +74,12 @@ pub enum Event {
     Miss,
 }
 
+/// Keys of one request that are fetched together.
+const PREFETCH_KEYS: usize = 16;
+
+/// Below this, a database lies in the caches anyway.
+const PREFETCH_DATABASE_KEYS_MIN: usize = 10_000;
+
 pub struct Data<'a> {
     pub keyspace: &'a mut Keyspace,
     /// The selected database.
@@ -102,12 +110,25 @@ impl<'a> Data<'a> {
                 self.counters.hits += 1;
                 access::touch(entry, self.access_rule, self.now, self.random);
             }
-            None => self.counters.misses += 1,
+            None => {
+                self.counters.misses += 1;
+                self.unit
+                    .note_event(Event::Miss, "keymiss", self.db, key.bytes);
+            }
         }
         found
     }
 
-    /// Looks a key up without counting or touching: for writes, OBJECT, TTL-like commands that must leave no trace.
+    /// Looks a key up for reading what is not its value: counts as [`Data::find`] does, but is no access to the key.
+    pub fn inspect(&mut self, key: Key) -> Option<Ref<'_, Entry>> {
+        let access_rule = std::mem::replace(&mut self.access_rule, AccessRule::Leave);
+        self.find(key);
+        self.access_rule = access_rule;
+        let hidden = self.is_hidden(key);
+        self.keyspace.db(self.db).get(key).filter(|_| !hidden)
+    }
+
+    /// Looks a key up without counting or touching: for writes that decide first.
     pub fn peek(&mut self, key: Key) -> Option<Ref<'_, Entry>> {
         self.expire_on_access(key);
         let hidden = self.is_hidden(key);
@@ -175,6 +196,13 @@ impl<'a> Data<'a> {
     /// Stores an entry in place of whatever was there, expiry and all. The entry's key is `key`.
     pub fn store_entry(&mut self, key: Key, entry: Entry) {
         entry.set_access(access::fresh(self.access_rule, self.now));
+        if matches!(self.access_rule, AccessRule::Lfu { .. })
+            && let Some(old) = self.keyspace.db(self.db).get(key)
+        {
+            // How often a key is used does not depend on its value.
+            access::touch(&old, self.access_rule, self.now, self.random);
+            entry.set_access(old.access());
+        }
         let old = self.keyspace.db_mut(self.db).insert(key.hash, entry);
         match old {
             Some(old) => self.discard(old),
@@ -182,8 +210,15 @@ impl<'a> Data<'a> {
         }
     }
 
+    /// Stores an entry that comes from elsewhere under a key that is free, with the access bits it has.
+    pub fn put_entry(&mut self, key: Key, entry: Entry) {
+        self.keyspace.db_mut(self.db).insert(key.hash, entry);
+        self.unit.note_event(Event::New, "new", self.db, key.bytes);
+    }
+
     /// Sets a string. A value equal in size to the one it replaces is overwritten in place.
     pub fn set_string(&mut self, key: Key, value: StringValue, expiry: ExpiryChange) {
+        self.expire_for_write(key);
         let database = self.keyspace.db_mut(self.db);
         let mut kept_expiry = None;
         if let Some(mut entry) = database.get_mut(key) {
@@ -209,6 +244,17 @@ impl<'a> Data<'a> {
             ExpiryChange::Set(expiry) => expiry,
         };
         self.store_entry(key, Entry::new(key.bytes, expiry, value.into_content()));
+    }
+
+    /// Sets when a key that exists expires.
+    pub fn set_expiry(&mut self, key: Key, at: UnixMillis) {
+        self.keyspace.db_mut(self.db).set_expiry(key, Some(at));
+    }
+
+    /// Takes the expiry of a key away; false if it has none.
+    pub fn persist(&mut self, key: Key) -> bool {
+        let volatile = self.peek(key).is_some_and(|entry| entry.expiry().is_some());
+        volatile && self.keyspace.db_mut(self.db).set_expiry(key, None)
     }
 
     /// Removes a key, whatever its type. True if there was one.
@@ -253,10 +299,50 @@ impl<'a> Data<'a> {
         self.unit.note_event(class, event, self.db, key.bytes);
     }
 
+    /// An event beside the one of [`Data::wrote`].
+    pub fn event(&mut self, key: Key, class: Event, event: &'static str) {
+        self.unit.note_event(class, event, self.db, key.bytes);
+    }
+
     /// Fails WATCHes of `key` in the selected database.
     pub fn touched(&mut self, key: Key) {
         if !self.watched.is_empty() {
-            self.watched.touch(self.db, key.bytes);
+            let database = self.keyspace.db(self.db);
+            self.watched
+                .touch(self.db, key.bytes, || database.get(key).is_some());
+        }
+    }
+
+    /// Works with another database for a while.
+    pub fn in_db<R>(&mut self, db: usize, work: impl FnOnce(&mut Self) -> R) -> R {
+        let selected = std::mem::replace(&mut self.db, db);
+        let result = work(self);
+        self.db = selected;
+        result
+    }
+
+    /// Calls `visit` for each key of a request in order; in a large database they are fetched a batch ahead.
+    pub fn for_each_key<'k>(
+        &mut self,
+        mut keys: impl Iterator<Item = &'k [u8]>,
+        mut visit: impl FnMut(&mut Self, Key<'k>),
+    ) {
+        loop {
+            let batch: SmallVec<[Key; PREFETCH_KEYS]> =
+                keys.by_ref().take(PREFETCH_KEYS).map(Key::new).collect();
+            if batch.is_empty() {
+                return;
+            }
+            let database = self.database();
+            if batch.len() > 1 && database.len() >= PREFETCH_DATABASE_KEYS_MIN {
+                batch.iter().for_each(|key| database.prefetch(key.hash));
+                batch
+                    .iter()
+                    .for_each(|key| database.prefetch_entry(key.hash));
+            }
+            for key in batch {
+                visit(self, key);
+            }
         }
     }
 
@@ -290,7 +376,7 @@ impl<'a> Data<'a> {
             && self.expiry_rule != ExpiryRule::Ignore
             && database
                 .get(key)
-                .is_some_and(|entry| entry.expiry().is_some_and(|at| at < self.now))
+                .is_some_and(|entry| entry.is_expired(self.now))
     }
 
     fn is_hidden(&self, key: Key) -> bool {
@@ -451,7 +537,7 @@ pub enum Text<'e> {
     Big(&'e BigString),
 }
 
-impl Text<'_> {
+impl<'e> Text<'e> {
     pub fn len(&self) -> usize {
         match self {
             Text::Int(value) => itoa::Buffer::new().format(*value).len(),
@@ -462,6 +548,23 @@ impl Text<'_> {
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// All of it in one piece; copied only where it does not lie in one.
+    pub fn to_bytes(&self) -> Cow<'e, [u8]> {
+        match self {
+            Text::Bytes(bytes) => Cow::Borrowed(bytes),
+            _ => Cow::Owned(self.to_vec()),
+        }
+    }
+
+    /// The integer whose canonical text this is.
+    pub fn to_integer(&self) -> Option<i64> {
+        match self {
+            Text::Int(value) => Some(*value),
+            Text::Bytes(bytes) => number::parse_i64(bytes),
+            Text::Big(_) => None,
+        }
     }
 
     pub fn to_vec(&self) -> Vec<u8> {

@@ -273,7 +273,12 @@ impl Engine {
     ) -> Flow {
         let db = self.clients.get(client).session.db;
         let outcome = self.run(client, command, argv, buffer);
-        self.finish_unit(client, Framing::Together);
+        let framing = if command.spec.has(flag::TOUCHES_ARBITRARY_KEYS) {
+            Framing::Apart
+        } else {
+            Framing::Together
+        };
+        self.finish_unit(client, framing);
         if !self.monitors.is_empty() && !command.spec.has(flag::SKIP_MONITOR | flag::ADMIN) {
             self.feed_monitors(client, db, argv);
         }

@@ -66,6 +66,9 @@ pub const NAN_OR_INFINITY: CommandError =
     CommandError::new("ERR increment would produce NaN or Infinity");
 pub const STRING_TOO_LONG: CommandError =
     CommandError::new("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
+pub const OFFSET_OUT_OF_RANGE: CommandError = CommandError::new("ERR offset is out of range");
+pub const DECREMENT_OVERFLOW: CommandError = CommandError::new("ERR decrement would overflow");
+pub const INVALID_CURSOR: CommandError = CommandError::new("ERR invalid cursor");
 pub const DB_INDEX_OUT_OF_RANGE: CommandError = CommandError::new("ERR DB index is out of range");
 pub const INVALID_DB_INDEX: CommandError = CommandError::new("ERR invalid DB index");
 pub const NO_AUTH: CommandError = CommandError::new("NOAUTH Authentication required.");
@@ -157,6 +160,9 @@ pub fn wrong_subcommand_arity(container: &str, name: &[u8]) -> CommandError {
         clip(name, 128),
         container.to_uppercase()
     ))
+/// A lifetime that is not positive where it must be, or beyond what 64 bits of milliseconds hold.
+pub fn invalid_expiry(command: &str) -> CommandError {
+    CommandError::from(format!("ERR invalid expire time in '{command}' command"))
 }
 
 /// `name` of a subcommand is written `client|kill`.

@@ -31,6 +31,7 @@ use crate::replication::replconf::Capabilities;
 use super::Engine;
 use super::data::Garbage;
 use super::persistence::Loading;
+use super::watch::{self, Presence};
 
 /// Commands of the stream that are executed under one lock.
 const COMMANDS_PER_STEP: usize = 256;
@@ -314,10 +315,16 @@ impl Engine {
     pub fn replace_keyspace(&mut self, keyspace: Keyspace) {
         let mut old = std::mem::replace(&mut self.keyspace, keyspace);
         let new = &self.keyspace;
-        self.watched.touch_where(|db, key| {
-            let key = crate::keyspace::Key::new(key);
-            (db < old.count() && old.db(db).get(key).is_some())
-                || (db < new.count() && new.db(db).get(key).is_some())
+        let now = self.now;
+        self.watched.touch_all(|db, key| {
+            let in_keyspace = |keyspace: &Keyspace| {
+                if db < keyspace.count() {
+                    watch::presence(keyspace.db(db).table(), key, now)
+                } else {
+                    Presence::Missing
+                }
+            };
+            (in_keyspace(&old), in_keyspace(new))
         });
         for db in 0..old.count() {
             let table = old.db_mut(db).take();

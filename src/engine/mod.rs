@@ -33,7 +33,6 @@ use std::time::Duration;
 use crate::clients::{ClientKey, Clients};
 use crate::clock::{Clock, UnixMillis};
 use crate::config::Config;
-use crate::config::values::MaxmemoryPolicy;
 use crate::journal::Journal;
 use crate::keyspace::Keyspace;
 use crate::keyspace::access::AccessRule;
@@ -177,17 +176,7 @@ impl Engine {
 
     /// How accesses are noted under the eviction policy in force.
     pub fn access_rule(&self) -> AccessRule {
-        if matches!(
-            self.config.maxmemory_policy,
-            MaxmemoryPolicy::AllkeysLfu | MaxmemoryPolicy::VolatileLfu
-        ) {
-            AccessRule::Lfu {
-                log_factor: self.config.lfu_log_factor as u32,
-                decay_minutes: self.config.lfu_decay_time as u32,
-            }
-        } else {
-            AccessRule::Lru
-        }
+        AccessRule::of(&self.config)
     }
 
     /// Appends bytes to a client's output and wakes its task.

@@ -52,6 +52,8 @@ pub mod flag {
     pub const ALLOW_BUSY: u32 = 1 << 16;
     pub const MOVABLEKEYS: u32 = 1 << 17;
     pub const PROTECTED: u32 = 1 << 18;
+    /// Meets keys that the request does not name: what expires on the way is recorded each for itself. Not in COMMAND.
+    pub const TOUCHES_ARBITRARY_KEYS: u32 = 1 << 19;
 
     /// Names in the order in which COMMAND lists them.
     pub const NAMES: &[(u32, &str)] = &[

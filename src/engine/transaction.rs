@@ -9,6 +9,7 @@ use super::Engine;
 use super::error::{self, CommandError};
 use super::spec::flag;
 use super::table;
+use super::watch::{self, Presence};
 
 impl Engine {
     pub fn begin_transaction(&mut self, client: ClientKey) -> Result<(), CommandError> {
@@ -105,7 +106,8 @@ impl Engine {
             return;
         }
         session.watched.push((db, key.to_vec()));
-        self.watched.watch(client, db, key);
+        let presence = watch::presence(self.keyspace.db(db).table(), key, self.now);
+        self.watched.watch(client, db, key, presence);
     }
 
     pub fn unwatch_all(&mut self, client: ClientKey) {
@@ -119,13 +121,10 @@ impl Engine {
     /// A watched key that has expired since has changed, even if nobody has met it.
     fn fail_expired_watches(&mut self, client: ClientKey) {
         let session = &self.clients.get(client).session;
-        let now = self.now;
         let expired = session.watched.iter().any(|(db, key)| {
-            let key = crate::keyspace::Key::new(key);
-            self.keyspace
-                .db(*db)
-                .get(key)
-                .is_some_and(|entry| entry.expiry().is_some_and(|at| at < now))
+            let table = self.keyspace.db(*db).table();
+            watch::presence(table, key, self.now) == Presence::Expired
+                && !self.watched.was_expired(client, *db, key)
         });
         if expired {
             self.clients.get_mut(client).session.watch_failed = true;

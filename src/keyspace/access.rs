@@ -4,6 +4,8 @@
 //! them. Touching copies nothing, and writes only if the bits change.
 
 use crate::clock::UnixMillis;
+use crate::config::Config;
+use crate::config::values::MaxmemoryPolicy;
 use crate::random::Random;
 
 use super::entry::Entry;
@@ -18,6 +20,23 @@ pub enum AccessRule {
         log_factor: u32,
         decay_minutes: u32,
     },
+}
+
+impl AccessRule {
+    /// The rule of the eviction policy in force.
+    pub fn of(config: &Config) -> Self {
+        if matches!(
+            config.maxmemory_policy,
+            MaxmemoryPolicy::AllkeysLfu | MaxmemoryPolicy::VolatileLfu
+        ) {
+            AccessRule::Lfu {
+                log_factor: config.lfu_log_factor as u32,
+                decay_minutes: config.lfu_decay_time as u32,
+            }
+        } else {
+            AccessRule::Lru
+        }
+    }
 }
 
 const LRU_BITS: u32 = 24;

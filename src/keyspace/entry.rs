@@ -31,7 +31,7 @@ pub struct Entry(NonNull<Header>);
 #[repr(C)]
 struct Header {
     count: AtomicU32,
-    /// The low 8 bits are the kind and its flag; the high 24 are LRU or LFU data.
+    /// The low 8 bits are the kind and its flags; the high 24 are LRU or LFU data.
     meta: AtomicU32,
 }
 
@@ -47,11 +47,14 @@ pub enum View<'a> {
 pub enum Content<'a> {
     Int(i64),
     Bytes(&'a [u8]),
+    /// A string that was changed by parts: never an integer, and `raw` to OBJECT ENCODING however short it is.
+    Edited(&'a [u8]),
     Value(Value),
 }
 
 const KIND_MASK: u32 = 0x07;
 const HAS_EXPIRY: u32 = 0x08;
+const EDITED: u32 = 0x10;
 const ACCESS_SHIFT: u32 = 8;
 
 const INT_8: u32 = 0;
@@ -72,10 +75,11 @@ impl Entry {
     pub fn new(key: &[u8], expiry: Option<UnixMillis>, content: Content) -> Self {
         match content {
             Content::Int(value) => Self::with_int(key, expiry, value),
-            Content::Bytes(bytes) if bytes.len() >= BIG_STRING_BYTES => {
+            Content::Bytes(bytes) | Content::Edited(bytes) if bytes.len() >= BIG_STRING_BYTES => {
                 Self::with_box(key, expiry, Box::new(Value::String(BigString::new(bytes))))
             }
-            Content::Bytes(bytes) => Self::with_bytes(key, expiry, bytes),
+            Content::Bytes(bytes) => Self::with_bytes(key, expiry, BYTES, bytes),
+            Content::Edited(bytes) => Self::with_bytes(key, expiry, BYTES | EDITED, bytes),
             Content::Value(value) => Self::with_box(key, expiry, Box::new(value)),
         }
     }
@@ -94,6 +98,11 @@ impl Entry {
         Some(UnixMillis(unsafe {
             self.base().add(HEADER_BYTES).cast::<i64>().read_unaligned()
         }))
+    }
+
+    /// Whether the entry's time has passed.
+    pub fn is_expired(&self, now: UnixMillis) -> bool {
+        self.expiry().is_some_and(|at| at < now)
     }
 
     pub fn view(&self) -> View<'_> {
@@ -134,6 +143,13 @@ impl Entry {
         unsafe { Some(&mut *self.base().add(start).cast::<*mut Value>().read_unaligned()) }
     }
 
+    /// Replaces the value; key, expiry and access bits stay.
+    pub fn set_content(&mut self, content: Content) {
+        let changed = Self::new(self.key(), self.expiry(), content);
+        changed.set_access(self.access());
+        *self = changed;
+    }
+
     /// Overwrites an inline string in place where the entry is not shared and the new one takes the same room.
     pub fn try_overwrite(&mut self, bytes: &[u8]) -> bool {
         if self.meta() & KIND_MASK != BYTES || !self.is_unique() || bytes.len() >= BIG_STRING_BYTES
@@ -158,7 +174,30 @@ impl Entry {
                 ptr::copy_nonoverlapping(bytes.as_ptr(), place.add(used), bytes.len());
             }
         }
+        self.set_edited(false);
         true
+    }
+
+    /// The bytes of an inline string, to be changed in place; it counts as edited from then on. `None` where the entry is
+    /// shared or holds something else.
+    pub fn bytes_mut(&mut self) -> Option<&mut [u8]> {
+        if self.meta() & KIND_MASK != BYTES || !self.is_unique() {
+            return None;
+        }
+        self.set_edited(true);
+        let start = self.value_start();
+        // SAFETY: the kind says that a varint and so many bytes lie here, and the entry is not shared, so nobody else
+        // refers to them.
+        unsafe {
+            let place = self.base().add(start);
+            let (length, used) = read_varint(place);
+            Some(std::slice::from_raw_parts_mut(place.add(used), length))
+        }
+    }
+
+    /// Whether this is an inline string that was changed by parts.
+    pub fn is_edited(&self) -> bool {
+        self.meta() & EDITED != 0
     }
 
     /// Overwrites an inline integer in place where the entry is not shared and the new one takes the same room.
@@ -228,9 +267,9 @@ impl Entry {
         })
     }
 
-    fn with_bytes(key: &[u8], expiry: Option<UnixMillis>, bytes: &[u8]) -> Self {
+    fn with_bytes(key: &[u8], expiry: Option<UnixMillis>, kind: u32, bytes: &[u8]) -> Self {
         let used = varint_bytes(bytes.len());
-        Self::build(key, expiry, BYTES, used + bytes.len(), |place| {
+        Self::build(key, expiry, kind, used + bytes.len(), |place| {
             // SAFETY: `build` gives room for exactly the bytes asked for.
             unsafe {
                 write_varint(place, bytes.len());
@@ -287,7 +326,9 @@ impl Entry {
         let key = key.unwrap_or_else(|| self.key());
         let rebuilt = match self.view() {
             View::Int(value) => Self::with_int(key, expiry, value),
-            View::Bytes(bytes) => Self::with_bytes(key, expiry, bytes),
+            View::Bytes(bytes) => {
+                Self::with_bytes(key, expiry, self.meta() & (KIND_MASK | EDITED), bytes)
+            }
             View::Value(value) if !self.is_unique() => {
                 Self::with_box(key, expiry, Box::new(value.clone()))
             }
@@ -306,6 +347,14 @@ impl Entry {
         };
         rebuilt.set_access(self.access());
         rebuilt
+    }
+
+    /// Only for an inline string that is not shared.
+    fn set_edited(&mut self, edited: bool) {
+        if self.is_edited() != edited {
+            let meta = self.meta() ^ EDITED;
+            self.header().meta.store(meta, Ordering::Relaxed);
+        }
     }
 
     fn make_unique(&mut self) {
@@ -482,107 +531,4 @@ unsafe fn read_varint(place: *const u8) -> (usize, usize) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::random::Random;
-
-    #[derive(Clone, Debug, PartialEq)]
-    enum Model {
-        Int(i64),
-        Bytes(Vec<u8>),
-    }
-
-    fn check(entry: &Entry, key: &[u8], expiry: Option<UnixMillis>, model: &Model) {
-        assert_eq!(entry.key(), key);
-        assert_eq!(entry.expiry(), expiry);
-        let found = match entry.view() {
-            View::Int(value) => Model::Int(value),
-            View::Bytes(bytes) => Model::Bytes(bytes.to_vec()),
-            View::Value(Value::String(string)) => Model::Bytes(string.to_vec()),
-            #[allow(unreachable_patterns, reason = "other types join the list")]
-            View::Value(_) => panic!("a string was stored"),
-        };
-        assert_eq!(&found, model);
-    }
-
-    fn make(key: &[u8], expiry: Option<UnixMillis>, model: &Model) -> Entry {
-        match model {
-            Model::Int(value) => Entry::new(key, expiry, Content::Int(*value)),
-            Model::Bytes(bytes) => Entry::new(key, expiry, Content::Bytes(bytes)),
-        }
-    }
-
-    #[test]
-    fn random_changes_agree_with_a_model_and_leave_shared_entries_alone() {
-        let mut random = Random::from_seed(11);
-        for _ in 0..3_000 {
-            let mut key: Vec<u8> = (0..random.below(200))
-                .map(|_| random.next_u64() as u8)
-                .collect();
-            let mut value = |random: &mut Random| match random.below(3) {
-                0 => Model::Int(random.next_u64() as i64 >> random.below(64)),
-                1 => Model::Bytes(vec![1; random.below(300) as usize]),
-                _ => Model::Bytes(vec![2; random.below(40_000) as usize]),
-            };
-            let mut model = value(&mut random);
-            let mut expiry = random
-                .chance(1, 2)
-                .then(|| UnixMillis(random.next_u64() as i64));
-            let mut entry = make(&key, expiry, &model);
-            entry.set_access(random.below(1 << 24) as u32);
-            let access = entry.access();
-            let picture = random
-                .chance(1, 2)
-                .then(|| (entry.clone(), key.clone(), expiry, model.clone()));
-            for _ in 0..4 {
-                match random.below(4) {
-                    0 => {
-                        expiry = random
-                            .chance(1, 2)
-                            .then(|| UnixMillis(random.below(1 << 40) as i64));
-                        entry.set_expiry(expiry);
-                    }
-                    1 => {
-                        key = vec![b'k'; random.below(300) as usize];
-                        entry = entry.renamed(&key);
-                    }
-                    2 => {
-                        let new = value(&mut random);
-                        let done = match &new {
-                            Model::Int(value) => entry.try_overwrite_int(*value),
-                            Model::Bytes(bytes) => entry.try_overwrite(bytes),
-                        };
-                        if done {
-                            model = new;
-                        }
-                    }
-                    _ => {
-                        if let Some(Value::String(string)) = entry.value_mut() {
-                            string.append(b"tail");
-                            if let Model::Bytes(bytes) = &mut model {
-                                bytes.extend_from_slice(b"tail");
-                            }
-                        }
-                    }
-                }
-                check(&entry, &key, expiry, &model);
-                assert_eq!(entry.access(), access);
-            }
-            if let Some((entry, key, expiry, model)) = picture {
-                check(&entry, &key, expiry, &model);
-            }
-        }
-    }
-
-    #[test]
-    fn a_key_of_sixteen_bytes_with_a_small_integer_takes_two_steps_of_the_allocator() {
-        assert_eq!(
-            Entry::new(&[b'k'; 16], None, Content::Int(12_345_678)).own_bytes(),
-            32
-        );
-        assert_eq!(
-            Entry::new(&[b'k'; 16], None, Content::Bytes(&[0; 64])).own_bytes(),
-            96
-        );
-    }
-}
+mod tests;

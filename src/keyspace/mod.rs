@@ -6,8 +6,16 @@
 //! Invariant: each entry with an expiry has a note in the index at or before that expiry.
 
 pub mod access;
+pub mod commands;
+pub mod database_commands;
+pub mod digest;
+pub mod edit;
 pub mod entry;
 pub mod expire;
+pub mod expire_commands;
+pub mod memory_commands;
+pub mod object_commands;
+pub mod scan_commands;
 
 use entry::{Content, Entry};
 use expire::ExpiryIndex;

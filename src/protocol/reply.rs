@@ -3,6 +3,7 @@
 //! Big strings are not copied: they stand in the buffer as shared [`Bytes`] between runs of ordinary bytes, and go out by
 //! gather writes. Knows nothing of clients; whoever owns a [`ReplyBuffer`] bounds it.
 
+use std::borrow::Borrow;
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
@@ -264,9 +265,10 @@ impl<'a> Reply<'a> {
     }
 
     /// A string that lies in several shared pieces.
-    pub fn bulk_pieces<'p>(&mut self, total: usize, pieces: impl Iterator<Item = &'p Bytes>) {
+    pub fn bulk_pieces(&mut self, total: usize, pieces: impl Iterator<Item = impl Borrow<Bytes>>) {
         self.number_line(b'$', total as i64);
         for piece in pieces {
+            let piece: &Bytes = piece.borrow();
             if piece.len() < SHARED_STRING_BYTES {
                 self.buffer.push_bytes(piece);
             } else {

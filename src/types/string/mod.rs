@@ -6,6 +6,10 @@
 //! Invariant: every chunk but the last has [`CHUNK_BYTES`] bytes; no chunk is empty.
 
 pub mod commands;
+pub mod lcs;
+pub mod lcs_commands;
+pub mod number_commands;
+pub mod range_commands;
 
 use bytes::{Bytes, BytesMut};
 
