@@ -51,6 +51,7 @@ pub mod flag {
     pub const NO_ASYNC_LOADING: u32 = 1 << 15;
     pub const ALLOW_BUSY: u32 = 1 << 16;
     pub const MOVABLEKEYS: u32 = 1 << 17;
+    /// Needs `enable-debug-command`. COMMAND does not show it.
     pub const PROTECTED: u32 = 1 << 18;
 
     /// Names in the order in which COMMAND lists them.

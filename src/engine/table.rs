@@ -11,6 +11,7 @@ use super::spec::{Run, Spec};
 /// The rows of all rooms.
 const ROOMS: &[&[Spec]] = &[
     crate::clients::commands::COMMANDS,
+    crate::config::commands::COMMANDS,
     crate::types::string::commands::COMMANDS,
     super::transaction_commands::COMMANDS,
     crate::replication::commands::COMMANDS,
