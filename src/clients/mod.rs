@@ -5,7 +5,9 @@
 //!
 //! Knows nothing of sockets: a task is known by its [`Waker`].
 
+pub mod client_commands;
 pub mod commands;
+pub mod list_commands;
 pub mod outbox;
 pub mod session;
 

@@ -10,6 +10,7 @@
 
 pub mod accepted;
 pub mod arguments;
+pub mod commands;
 pub mod events;
 pub mod file;
 pub mod kinds;

@@ -113,6 +113,19 @@ choices! {
     pub enum PubsubDefault { Allchannels = "allchannels", Resetchannels = "resetchannels" }
 }
 
+impl LogLevel {
+    /// The level of the `log` crate from which on lines are written: verbose is its `debug`, notice its `info`.
+    pub fn filter(self) -> log::LevelFilter {
+        match self {
+            LogLevel::Debug => log::LevelFilter::Trace,
+            LogLevel::Verbose => log::LevelFilter::Debug,
+            LogLevel::Notice => log::LevelFilter::Info,
+            LogLevel::Warning => log::LevelFilter::Warn,
+            LogLevel::Nothing => log::LevelFilter::Off,
+        }
+    }
+}
+
 impl Permission {
     /// Whether a connection may; `local` says that it came over loopback or the Unix socket.
     pub fn allows(self, local: bool) -> bool {

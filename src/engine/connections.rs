@@ -2,14 +2,15 @@
 
 use std::task::Waker;
 
-use crate::clients::session::{ReplyMode, Role, Session};
+use crate::clients::session::{Blocked, ReplyMode, Role, Session};
 use crate::clients::{ClientKey, Closing, Ends};
 use crate::config::values::ClientClass;
 use crate::protocol::reply::{Reply, ReplyBuffer, Resp};
 use crate::protocol::request::{Limits, ProtocolError};
 
 use super::Engine;
-use super::error::CommandError;
+use super::error::{self, CommandError};
+use super::spec::{CommandResult, Outcome};
 
 /// What a connection's task is told after each batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,12 +81,13 @@ impl Engine {
             } else {
                 self.config.proto_max_bulk_len as i64
             },
-            authenticated: session.is_none_or(|session| session.authenticated),
+            authenticated: self.is_authenticated(client),
         }
     }
 
     /// Ends a batch: moves what is to be written into `out`, notes the task's waker, applies the output limits.
     pub fn end_batch(&mut self, key: ClientKey, out: &mut ReplyBuffer, waker: &Waker) -> Standing {
+        let authenticated = self.is_authenticated(key);
         let (now, limits) = (self.monotonic, &self.config.client_output_buffer_limit);
         let Some(client) = self.clients.find_mut(key) else {
             return Standing {
@@ -130,7 +132,7 @@ impl Engine {
             closing: client.closing,
             blocked: client.session.blocked.is_some(),
             is_replica: client.session.is_replica(),
-            authenticated: client.session.authenticated,
+            authenticated,
         }
     }
 
@@ -222,6 +224,18 @@ impl Engine {
                 client.close(Closing::Now);
             }
         }
+    }
+
+    /// Lets `client` wait; whoever ends the wait answers by [`Engine::unblock`].
+    ///
+    /// # Errors
+    /// Inside a transaction nothing may wait: nobody else would be served meanwhile.
+    pub fn park(&mut self, client: ClientKey, blocked: Blocked) -> CommandResult {
+        if self.in_exec {
+            return Err(error::CANNOT_WAIT);
+        }
+        self.clients.get_mut(client).session.blocked = Some(blocked);
+        Ok(Outcome::Parked)
     }
 
     /// Ends a client's wait with an answer.

@@ -145,9 +145,13 @@ impl Engine {
         }
     }
 
+    fn allows_debug(&self, client: ClientKey) -> bool {
+        let is_local = self.clients.get(client).ends.is_local;
+        self.config.enable_debug_command.allows(is_local)
+    }
+
     fn authorize(&self, client: ClientKey, flags: u32) -> Result<(), CommandError> {
-        let session = &self.clients.get(client).session;
-        if session.authenticated || flags & flag::NO_AUTH != 0 {
+        if flags & flag::NO_AUTH != 0 || self.is_authenticated(client) {
             Ok(())
         } else {
             Err(error::NO_AUTH)
@@ -163,6 +167,9 @@ impl Engine {
     ) -> Result<Admission, CommandError> {
         if !spec.accepts(argv.len()) || matches!(spec.run, Run::Container(_)) {
             return Err(error::wrong_arity(spec.name));
+        }
+        if spec.has(flag::PROTECTED) && !self.allows_debug(client) {
+            return Err(error::NO_DEBUG);
         }
         self.authorize(client, spec.flags)?;
         let session = &self.clients.get(client).session;
@@ -271,7 +278,6 @@ impl Engine {
         argv: Argv,
         buffer: &mut ReplyBuffer,
     ) -> Flow {
-        let db = self.clients.get(client).session.db;
         let outcome = self.run(client, command, argv, buffer);
         let framing = if command.spec.has(flag::TOUCHES_ARBITRARY_KEYS) {
             Framing::Apart
@@ -279,9 +285,6 @@ impl Engine {
             Framing::Together
         };
         self.finish_unit(client, framing);
-        if !self.monitors.is_empty() && !command.spec.has(flag::SKIP_MONITOR | flag::ADMIN) {
-            self.feed_monitors(client, db, argv);
-        }
         match outcome {
             Outcome::Replied => Flow::Next,
             Outcome::Parked => Flow::Stop,
@@ -315,6 +318,7 @@ impl Engine {
         let started = self.clock.monotonic();
         let mark = buffer.mark();
         let dirty_before = self.unit.dirty;
+        self.redacted.clear();
         self.unit.replaced = false;
         self.unit.recording = self.journal.is_active() && !self.is_replica();
         let mut reply = Reply::new(buffer, resp);
@@ -359,6 +363,9 @@ impl Engine {
         self.stats.commands_processed += 1;
         self.stats.commands[command.index].ran(took);
         self.note_if_slow(client, spec, argv, took.as_micros() as u64);
+        if !self.monitors.is_empty() && !spec.has(flag::SKIP_MONITOR | flag::ADMIN) {
+            self.feed_monitors(client, argv);
+        }
         outcome
     }
 
@@ -401,7 +408,7 @@ impl Engine {
             id: 0,
             unix_seconds: self.now.seconds(),
             micros,
-            words: clipped(argv),
+            words: clipped(argv, &self.redacted),
             peer,
             client_name,
         };

@@ -68,12 +68,47 @@ pub const STRING_TOO_LONG: CommandError =
     CommandError::new("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
 pub const OFFSET_OUT_OF_RANGE: CommandError = CommandError::new("ERR offset is out of range");
 pub const DECREMENT_OVERFLOW: CommandError = CommandError::new("ERR decrement would overflow");
-pub const INVALID_CURSOR: CommandError = CommandError::new("ERR invalid cursor");
 pub const DB_INDEX_OUT_OF_RANGE: CommandError = CommandError::new("ERR DB index is out of range");
 pub const INVALID_DB_INDEX: CommandError = CommandError::new("ERR invalid DB index");
 pub const NO_AUTH: CommandError = CommandError::new("NOAUTH Authentication required.");
 pub const WRONG_PASSWORD: CommandError =
     CommandError::new("WRONGPASS invalid username-password pair or user is disabled.");
+pub const NO_PASSWORD_SET: CommandError = CommandError::new(
+    "ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is \
+     correct?",
+);
+pub const HELLO_NO_AUTH: CommandError = CommandError::new(
+    "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> \
+     option can be used to authenticate the client and select the RESP protocol version at the same time",
+);
+pub const PROTOCOL_NOT_AN_INTEGER: CommandError =
+    CommandError::new("ERR Protocol version is not an integer or out of range");
+pub const UNSUPPORTED_PROTOCOL: CommandError =
+    CommandError::new("NOPROTO unsupported protocol version");
+pub const NOT_A_NORMAL_CLIENT: CommandError =
+    CommandError::new("ERR can only reset normal client connections");
+pub const BAD_CLIENT_NAME: CommandError =
+    CommandError::new("ERR Client names cannot contain spaces, newlines or special characters.");
+pub const NO_SUCH_CLIENT: CommandError = CommandError::new("ERR No such client");
+pub const INVALID_CLIENT_ID: CommandError = CommandError::new("ERR Invalid client ID");
+pub const CLIENT_ID_NOT_POSITIVE: CommandError =
+    CommandError::new("ERR client-id should be greater than 0");
+pub const MAXAGE_NOT_AN_INTEGER: CommandError =
+    CommandError::new("ERR maxage is not an integer or out of range");
+pub const MAXAGE_NOT_POSITIVE: CommandError =
+    CommandError::new("ERR maxage should be greater than 0");
+pub const TIMEOUT_NOT_AN_INTEGER: CommandError =
+    CommandError::new("ERR timeout is not an integer or out of range");
+pub const TIMEOUT_NEGATIVE: CommandError = CommandError::new("ERR timeout is negative");
+pub const BAD_PAUSE_MODE: CommandError =
+    CommandError::new("ERR CLIENT PAUSE mode must be WRITE or ALL");
+pub const BAD_UNBLOCK_REASON: CommandError =
+    CommandError::new("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR");
+pub const UNBLOCKED: CommandError =
+    CommandError::new("UNBLOCKED client unblocked via CLIENT UNBLOCK");
+pub const NO_CONFIG_FILE: CommandError =
+    CommandError::new("ERR The server is running without a config file");
+pub const NO_SHUTDOWN: CommandError = CommandError::new("ERR No shutdown in progress.");
 pub const LOADING: CommandError =
     CommandError::new("LOADING Redis is loading the dataset in memory");
 pub const READ_ONLY: CommandError =
@@ -101,6 +136,8 @@ pub const NOT_IN_MULTI: CommandError =
     CommandError::new("ERR Command not allowed inside a transaction");
 pub const NO_SHARD_SUBSCRIPTION: CommandError =
     CommandError::new("ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client");
+pub const CANNOT_WAIT: CommandError =
+    CommandError::new("ERR Command not allowed inside a transaction: it would have to wait");
 pub const REPLICA_KEYSPACE: CommandError =
     CommandError::new("ERR Replica can't interact with the keyspace");
 pub const NO_DEBUG: CommandError = CommandError::new(
@@ -128,7 +165,6 @@ pub const SCORES_BY_LEX: CommandError = CommandError::new(
 );
 pub const NEGATIVE_LIMIT: CommandError = CommandError::new("ERR LIMIT can't be negative");
 pub const NO_KEYS_COUNTED: CommandError = CommandError::new("ERR numkeys should be greater than 0");
-pub const COUNT_NOT_POSITIVE: CommandError = CommandError::new("ERR count should be greater than 0");
 
 /// A command that the table does not have.
 pub fn unknown_command<'a>(name: &[u8], arguments: impl Iterator<Item = &'a [u8]>) -> CommandError {
@@ -153,13 +189,6 @@ pub fn unknown_subcommand(container: &str, name: &[u8]) -> CommandError {
     ))
 }
 
-/// For a subcommand that counts its words itself.
-pub fn wrong_subcommand_arity(container: &str, name: &[u8]) -> CommandError {
-    CommandError::from(format!(
-        "ERR unknown subcommand or wrong number of arguments for '{}'. Try {} HELP.",
-        clip(name, 128),
-        container.to_uppercase()
-    ))
 /// A lifetime that is not positive where it must be, or beyond what 64 bits of milliseconds hold.
 pub fn invalid_expiry(command: &str) -> CommandError {
     CommandError::from(format!("ERR invalid expire time in '{command}' command"))
@@ -180,6 +209,15 @@ pub fn not_within(min: i64, max: i64) -> CommandError {
 /// `command` takes a number of keys, which was 0 or less.
 pub fn no_input_keys(command: &str) -> CommandError {
     CommandError::from(format!("ERR at least 1 input key is needed for '{command}' command"))
+}
+
+/// A subcommand with a number of words that no form of it has, where the command reads them itself.
+pub fn unknown_subcommand_or_arity(container: &str, name: &[u8]) -> CommandError {
+    CommandError::from(format!(
+        "ERR unknown subcommand or wrong number of arguments for '{}'. Try {} HELP.",
+        clip(name, 128),
+        container.to_uppercase()
+    ))
 }
 
 fn clip(bytes: &[u8], most: usize) -> String {

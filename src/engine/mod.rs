@@ -7,6 +7,7 @@
 //! Files in reading order: [`spec`] what a command is, [`table`] all of them, [`dispatch`] the road of each request,
 //! [`data`] what data commands see, [`unit`] what a command has changed, [`transaction`], [`watch`], [`periodic`].
 
+pub mod authentication;
 pub mod connections;
 pub mod data;
 pub mod dispatch;
@@ -28,6 +29,7 @@ pub mod transaction_commands;
 pub mod unit;
 pub mod watch;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::clients::{ClientKey, Clients};
@@ -63,8 +65,10 @@ pub struct Engine {
     pub started_monotonic: Duration,
     pub run_id: [u8; 40],
     pub config: Config,
-    /// The file that CONFIG REWRITE writes to.
-    pub config_file: Option<std::path::PathBuf>,
+    /// What the files and the command line said, or the last CONFIG REWRITE wrote.
+    pub config_loaded: Config,
+    /// The file that CONFIG REWRITE writes.
+    pub config_file: Option<PathBuf>,
     pub random: Random,
     pub keyspace: Keyspace,
     pub counters: DataCounters,
@@ -88,6 +92,10 @@ pub struct Engine {
     pub in_exec: bool,
     /// DEBUG SET-ACTIVE-EXPIRE.
     pub active_expire: bool,
+    /// Places among the words of the running request that neither SLOWLOG nor MONITOR shows: passwords.
+    pub redacted: Vec<usize>,
+    /// From SHUTDOWN (or a signal) to its end, which is the process's unless something stops it.
+    pub shutting_down: bool,
 }
 
 /// What a node command is given: the whole engine, and who asked.
@@ -113,8 +121,6 @@ impl Engine {
             journal: Journal::new(Default::default()),
             persistence: Persistence::new(now),
             replication: Replication::new(&config, Identity::new(&mut random)),
-            in_exec: false,
-            config_file: None,
             clients: Clients::default(),
             monitors: Vec::new(),
             pubsub: PubSub::default(),
@@ -126,6 +132,11 @@ impl Engine {
             garbage: Vec::new(),
             intents: Vec::new(),
             active_expire: true,
+            redacted: Vec::new(),
+            in_exec: false,
+            shutting_down: false,
+            config_loaded: config.clone(),
+            config_file: None,
             clock,
             config,
             random,

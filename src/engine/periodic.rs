@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::clients::ClientKey;
 use crate::clients::session::Blocked;
 use crate::journal::effect::Framing;
 use crate::keyspace::Key;
@@ -10,6 +11,7 @@ use crate::keyspace::access::AccessRule;
 
 use super::Engine;
 use super::data::ExpiryRule;
+use super::error;
 use super::pause::Purpose;
 
 /// Keys looked at under one lock, so that a million keys that expire together hold nobody up for long.
@@ -93,20 +95,37 @@ impl Engine {
             let Some(client) = self.clients.find(key) else {
                 continue;
             };
-            match &client.session.blocked {
-                Some(Blocked::Until { deadline }) if *deadline <= now => {
-                    self.unblock(key, |reply| reply.ok())
-                }
-                Some(Blocked::ForReplicas {
-                    offset, deadline, ..
-                }) if deadline.is_some_and(|at| at <= now) => {
-                    let offset = *offset;
-                    let count = self.replicas_past(offset);
-                    self.unblock(key, |reply| reply.integer(count as i64));
-                }
-                _ => {}
+            let deadline = match &client.session.blocked {
+                Some(Blocked::Until { deadline }) => Some(*deadline),
+                Some(Blocked::ForReplicas { deadline, .. }) => *deadline,
+                _ => None,
+            };
+            if deadline.is_some_and(|at| at <= now) {
+                self.cut_wait_short(key, false);
             }
         }
+    }
+
+    /// Ends the wait of `client` as if its time were over, or with an error. False if it does not wait, or for something
+    /// that has no time limit: then it goes on waiting.
+    pub fn cut_wait_short(&mut self, key: ClientKey, with_error: bool) -> bool {
+        let blocked = self
+            .clients
+            .find(key)
+            .and_then(|client| client.session.blocked.clone());
+        match blocked {
+            None | Some(Blocked::ForTask) => return false,
+            Some(_) if with_error => {
+                self.stats.count_error(error::UNBLOCKED.code());
+                self.unblock(key, |reply| reply.error(error::UNBLOCKED.text()));
+            }
+            Some(Blocked::Until { .. }) => self.unblock(key, |reply| reply.ok()),
+            Some(Blocked::ForReplicas { offset, .. }) => {
+                let count = self.replicas_past(offset);
+                self.unblock(key, |reply| reply.integer(count as i64));
+            }
+        }
+        true
     }
 
     fn wake_after_pause(&mut self) {

@@ -3,6 +3,7 @@
 use crate::clients::ClientKey;
 use crate::protocol::reply::{Reply, ReplyBuffer};
 use crate::protocol::request::Argv;
+use crate::stats::slowlog::REDACTED;
 
 use super::Engine;
 
@@ -72,13 +73,15 @@ impl Engine {
         }
     }
 
-    /// Shows a request to the monitors, in the form `time [db address] "word" ...`.
-    pub fn feed_monitors(&mut self, client: ClientKey, db: usize, argv: Argv) {
+    /// Shows a request that has run to the monitors, in the form `time [db address] "word" ...`.
+    pub fn feed_monitors(&mut self, client: ClientKey, argv: Argv) {
         let micros = self.clock.unix_micros();
-        let address = match self.clients.find(client) {
-            Some(client) if client.ends.is_unix => format!("unix:{}", client.ends.local),
-            Some(client) => client.ends.peer.clone(),
-            None => String::new(),
+        let (db, address) = match self.clients.find(client) {
+            Some(client) if client.ends.is_unix => {
+                (client.session.db, format!("unix:{}", client.ends.local))
+            }
+            Some(client) => (client.session.db, client.ends.peer.clone()),
+            None => Default::default(),
         };
         let mut line = format!(
             "+{}.{:06} [{db} {address}]",
@@ -86,9 +89,10 @@ impl Engine {
             micros % 1_000_000
         )
         .into_bytes();
-        for word in argv.iter() {
+        for (place, word) in argv.iter().enumerate() {
             line.push(b' ');
-            quote(word, &mut line);
+            let is_redacted = self.redacted.contains(&place);
+            quote(if is_redacted { REDACTED } else { word }, &mut line);
         }
         line.extend_from_slice(b"\r\n");
         for monitor in self.monitors.clone() {

@@ -51,6 +51,7 @@ pub mod flag {
     pub const NO_ASYNC_LOADING: u32 = 1 << 15;
     pub const ALLOW_BUSY: u32 = 1 << 16;
     pub const MOVABLEKEYS: u32 = 1 << 17;
+    /// Needs `enable-debug-command`. COMMAND does not show it.
     pub const PROTECTED: u32 = 1 << 18;
     /// Meets keys that the request does not name: what expires on the way is recorded each for itself. Not in COMMAND.
     pub const TOUCHES_ARBITRARY_KEYS: u32 = 1 << 19;

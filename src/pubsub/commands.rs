@@ -241,7 +241,7 @@ fn optional_pattern(args: Argv<'_>) -> Result<Option<&[u8]>, error::CommandError
     match args.len() {
         2 => Ok(None),
         3 => Ok(Some(args.get(2))),
-        _ => Err(error::wrong_subcommand_arity("PUBSUB", args.get(1))),
+        _ => Err(error::unknown_subcommand_or_arity("PUBSUB", args.get(1))),
     }
 }
 

@@ -44,13 +44,21 @@ impl Slowlog {
         self.entries.iter()
     }
 
+    /// Forgets the oldest entries but `most`.
+    pub fn truncate(&mut self, most: usize) {
+        self.entries.truncate(most);
+    }
+
     pub fn clear(&mut self) {
         self.entries.clear();
     }
 }
 
-/// The words of a request as the log keeps them: what is cut is said.
-pub fn clipped(argv: Argv) -> Vec<Vec<u8>> {
+/// What stands in place of a password.
+pub const REDACTED: &[u8] = b"(redacted)";
+
+/// The words of a request as the log keeps them: what is cut is said, and what stands at a place in `redacted` is hidden.
+pub fn clipped(argv: Argv, redacted: &[usize]) -> Vec<Vec<u8>> {
     let kept = if argv.len() > WORDS_MAX {
         WORDS_MAX - 1
     } else {
@@ -59,7 +67,11 @@ pub fn clipped(argv: Argv) -> Vec<Vec<u8>> {
     let mut words: Vec<Vec<u8>> = argv
         .iter()
         .take(kept)
-        .map(|word| {
+        .enumerate()
+        .map(|(place, word)| {
+            if redacted.contains(&place) {
+                return REDACTED.to_vec();
+            }
             if word.len() <= WORD_BYTES_MAX {
                 return word.to_vec();
             }
@@ -85,9 +97,10 @@ mod tests {
     fn long_requests_are_clipped_and_say_so() {
         let long = [b'x'; 200];
         let request = OwnedRequest::new((0..40).map(|_| &long[..]));
-        let words = clipped(request.argv());
+        let words = clipped(request.argv(), &[1]);
         assert_eq!(words.len(), 32);
         assert!(words[0].ends_with(b"... (72 more bytes)"));
+        assert_eq!(words[1], REDACTED);
         assert_eq!(words[31], b"... (9 more arguments)");
     }
 }

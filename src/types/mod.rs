@@ -3,23 +3,18 @@
 //! A [`Value`] is what an entry of the keyspace points to when it does not fit inline. Cloning one is cheap in the sense
 //! of the copy-on-write structures: small encodings are copied, big ones share their nodes.
 
-pub mod list;
-pub mod string;
-
-use list::List;
 pub mod distinct;
 pub mod sample;
 
 pub mod hash;
+pub mod list;
 pub mod set;
-pub mod string;
-
-use hash::Hash;
-use set::Set;
-pub mod sample;
 pub mod sorted_set;
 pub mod string;
 
+use hash::Hash;
+use list::List;
+use set::Set;
 use sorted_set::SortedSet;
 use string::BigString;
 
@@ -129,15 +124,6 @@ fn table_bytes<H: Copy + Send + Sync>(table: &CowTable<Blob<H>>) -> usize {
     table.heap_bytes() + bytes * table.len() / measured.max(1)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_value_is_no_larger_than_a_string_in_chunks() {
-        assert!(size_of::<Value>() <= 32);
-        assert_eq!(size_of::<Set>(), 24);
-        assert_eq!(size_of::<Hash>(), 24);
 impl Kind for SortedSet {
     fn of(value: &Value) -> Option<&Self> {
         match value {
@@ -155,5 +141,17 @@ impl Kind for SortedSet {
 
     fn into_value(self) -> Value {
         Value::SortedSet(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_no_larger_than_a_string_in_chunks() {
+        assert!(size_of::<Value>() <= 32);
+        assert_eq!(size_of::<Set>(), 24);
+        assert_eq!(size_of::<Hash>(), 24);
     }
 }
