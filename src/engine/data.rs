@@ -39,6 +39,7 @@ pub enum ExpiryRule {
 /// Things to be freed off the engine's thread.
 pub enum Garbage {
     Entry(Entry),
+    Value(Value),
     Table(CowTable<Entry>),
 }
 
@@ -234,6 +235,13 @@ impl<'a> Data<'a> {
             && value.is_big_to_free()
         {
             self.garbage.push(Garbage::Entry(entry));
+        }
+    }
+
+    /// As [`Data::discard`], for what has been taken out of a value.
+    pub fn discard_value(&mut self, value: Value) {
+        if value.is_big_to_free() {
+            self.garbage.push(Garbage::Value(value));
         }
     }
 

@@ -45,6 +45,18 @@ pub const MUST_BE_POSITIVE: CommandError =
     CommandError::new("ERR value is out of range, must be positive");
 pub const INDEX_OUT_OF_RANGE: CommandError = CommandError::new("ERR index out of range");
 pub const INVALID_CURSOR: CommandError = CommandError::new("ERR invalid cursor");
+pub const NOT_AN_INTEGER_IN_HASH: CommandError =
+    CommandError::new("ERR hash value is not an integer");
+pub const NOT_A_FLOAT_IN_HASH: CommandError = CommandError::new("ERR hash value is not a float");
+pub const INFINITE_INCREMENT: CommandError = CommandError::new("ERR value is NaN or Infinity");
+pub const TOO_MANY_KEYS_NAMED: CommandError =
+    CommandError::new("ERR Number of keys can't be greater than number of args");
+pub const LIMIT_NEGATIVE: CommandError = CommandError::new("ERR LIMIT can't be negative");
+pub const NUMKEYS_NOT_POSITIVE: CommandError =
+    CommandError::new("ERR numkeys should be greater than 0");
+pub const MAGNITUDE_OUT_OF_RANGE: CommandError = CommandError::new(
+    "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807",
+);
 pub const NO_SUCH_KEY: CommandError = CommandError::new("ERR no such key");
 pub const SAME_OBJECT: CommandError =
     CommandError::new("ERR source and destination objects are the same");

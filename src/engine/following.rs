@@ -248,7 +248,12 @@ impl Engine {
         None
     }
 
-    fn begin_link_load(&mut self, load: LoadId, framing: payload::Framing, same_history: bool) -> LinkStep {
+    fn begin_link_load(
+        &mut self,
+        load: LoadId,
+        framing: payload::Framing,
+        same_history: bool,
+    ) -> LinkStep {
         let mode = self.config.repl_diskless_load;
         let is_empty = self.keyspace.is_empty();
         let direct = match mode {
@@ -542,7 +547,12 @@ impl Engine {
             }
         }
         if let Some(MasterAddress { host, port }) = self.config.replicaof.clone() {
-            self.link_event(Event::ReplicaOf { host, port, claim: saved, failover: false });
+            self.link_event(Event::ReplicaOf {
+                host,
+                port,
+                claim: saved,
+                failover: false,
+            });
         }
     }
 

@@ -12,6 +12,9 @@ use super::spec::{Run, Spec};
 const ROOMS: &[&[Spec]] = &[
     crate::clients::commands::COMMANDS,
     crate::types::string::commands::COMMANDS,
+    crate::types::set::commands::COMMANDS,
+    crate::types::set::combine_commands::COMMANDS,
+    crate::types::hash::commands::COMMANDS,
     super::transaction_commands::COMMANDS,
     crate::replication::commands::COMMANDS,
 ];
