@@ -39,6 +39,11 @@ impl Random {
         }
     }
 
+    /// A generator of its own, for work during which this one cannot be held.
+    pub fn fork(&mut self) -> Random {
+        Random::from_seed(self.next_u64())
+    }
+
     pub fn next_u64(&mut self) -> u64 {
         let s = &mut self.state;
         let result = s[0].wrapping_add(s[3]).rotate_left(23).wrapping_add(s[0]);

@@ -17,7 +17,7 @@ use std::fmt::{self, Display};
 
 use sha1::{Digest as _, Sha1};
 
-use crate::number::Digits;
+use crate::number::{Digits, DoubleText};
 use crate::types::{Type, Value};
 
 use super::KeyspacePicture;
@@ -70,7 +70,38 @@ impl Digest {
             Value::String(string) => {
                 self.mix_pieces(string.chunks().iter().map(|chunk| &chunk[..]));
             }
+            Value::List(list) => {
+                for element in list.iter() {
+                    self.mix(element.element().text(&mut Digits::new()));
+                }
+            }
+            Value::Set(set) => {
+                for member in set.iter() {
+                    self.add(member.text(&mut Digits::new()));
+                }
+            }
+            Value::Hash(hash) => {
+                for (field, value) in hash.iter() {
+                    self.add_mixed([
+                        field.text(&mut Digits::new()),
+                        value.text(&mut Digits::new()),
+                    ]);
+                }
+            }
+            Value::SortedSet(set) => {
+                for scored in set.iter() {
+                    let score = DoubleText::of(scored.score);
+                    self.add_mixed([scored.member.text(&mut Digits::new()), score.as_bytes()]);
+                }
+            }
         }
+    }
+
+    /// Adds what belongs together: a field with its value, a member with its score.
+    fn add_mixed(&mut self, parts: [&[u8]; 2]) {
+        let mut element = Digest::default();
+        parts.into_iter().for_each(|part| element.mix(part));
+        self.add(&element.0);
     }
 
     fn mix(&mut self, bytes: &[u8]) {

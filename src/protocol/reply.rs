@@ -9,6 +9,8 @@ use std::io::IoSlice;
 
 use bytes::Bytes;
 
+use crate::compact::Element;
+
 /// Strings from this size on are shared rather than copied into the buffer.
 pub const SHARED_STRING_BYTES: usize = 16 * 1024;
 
@@ -283,6 +285,14 @@ impl<'a> Reply<'a> {
         self.bulk(digits.format(value).as_bytes());
     }
 
+    /// A member of a collection, as a string.
+    pub fn element(&mut self, element: Element) {
+        match element {
+            Element::Int(value) => self.bulk_integer(value),
+            Element::Str(text) => self.bulk(text),
+        }
+    }
+
     pub fn null(&mut self) {
         self.buffer.push_bytes(match self.resp {
             Resp::Two => b"$-1\r\n",
@@ -361,6 +371,13 @@ impl<'a> Reply<'a> {
     pub fn finish_array(&mut self, mark: Mark, length: usize) {
         let mut digits = itoa::Buffer::new();
         let header = format!("*{}\r\n", digits.format(length));
+        self.buffer.insert_at(mark, header.as_bytes());
+    }
+
+    /// As [`Reply::finish_array`], for a set.
+    pub fn finish_set(&mut self, mark: Mark, length: usize) {
+        let kind = if self.is_resp3() { '~' } else { '*' };
+        let header = format!("{kind}{length}\r\n");
         self.buffer.insert_at(mark, header.as_bytes());
     }
 

@@ -77,6 +77,14 @@ impl<'a> Argv<'a> {
         }
     }
 
+    /// The first `count` arguments, or all, as a request of its own.
+    pub fn first(&self, count: usize) -> Argv<'a> {
+        Argv {
+            parts: &self.parts[..count.min(self.parts.len())],
+            ..*self
+        }
+    }
+
     /// Bytes of all arguments together.
     pub fn payload_bytes(&self) -> usize {
         self.iter().map(<[u8]>::len).sum()

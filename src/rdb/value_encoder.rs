@@ -3,8 +3,12 @@
 //! A value of millions of elements passes through an [`Output`] that its owner may empty between any two of them, so writing
 //! one takes the memory of an element and not of the value.
 
+use crate::number::Digits;
 use crate::types::Value;
+use crate::types::hash::{self, Hash};
 use crate::types::list::{List, Node};
+use crate::types::set::{self, Set};
+use crate::types::sorted_set::{self, SortedSet};
 use crate::types::string::BigString;
 
 use super::opcode::{ValueType, Version};
@@ -30,18 +34,87 @@ impl Output for Writer {
 }
 
 /// The type under which `value` is stored in a file of this version.
-pub fn type_of(value: &Value, _version: Version) -> ValueType {
+pub fn type_of(value: &Value, version: Version) -> ValueType {
     match value {
         Value::String(_) => ValueType::String,
         Value::List(_) => ValueType::ListQuicklist2,
+        Value::Set(set) => match set.encoding() {
+            set::Encoding::Intset(_) => ValueType::SetIntset,
+            set::Encoding::Listpack(_) if version.number >= 11 => ValueType::SetListpack,
+            _ => ValueType::Set,
+        },
+        Value::Hash(hash) => match hash.encoding() {
+            hash::Encoding::Listpack(_) if version.number >= 10 => ValueType::HashListpack,
+            _ => ValueType::Hash,
+        },
+        Value::SortedSet(set) => match set.view() {
+            sorted_set::View::Listpack(_) if version.number >= 10 => ValueType::ZsetListpack,
+            _ => ValueType::Zset,
+        },
     }
 }
 
 /// Writes a value in the layout of its type in this version.
-pub fn write(value: &Value, _version: Version, output: &mut impl Output) {
+pub fn write(value: &Value, version: Version, output: &mut impl Output) {
     match value {
         Value::String(string) => write_string(string, output),
         Value::List(list) => write_list(list, output),
+        Value::Set(set) => match (type_of(value, version), set.encoding()) {
+            (ValueType::SetIntset, set::Encoding::Intset(intset)) => {
+                output.writer().string(intset.as_bytes());
+            }
+            (ValueType::SetListpack, set::Encoding::Listpack(pack)) => {
+                output.writer().string(pack.as_bytes());
+            }
+            _ => write_members(set, output),
+        },
+        Value::Hash(hash) => match (type_of(value, version), hash.encoding()) {
+            (ValueType::HashListpack, hash::Encoding::Listpack(pack)) => {
+                output.writer().string(pack.as_bytes());
+            }
+            _ => write_fields(hash, output),
+        },
+        Value::SortedSet(set) => match (type_of(value, version), set.view()) {
+            (ValueType::ZsetListpack, sorted_set::View::Listpack(pack)) => {
+                output.writer().string(pack.as_bytes());
+            }
+            _ => write_scored(set, output),
+        },
+    }
+}
+
+/// The highest score first: so a reader with a linked structure always inserts at its head.
+fn write_scored(set: &SortedSet, output: &mut impl Output) {
+    output.writer().length(set.len() as u64);
+    for scored in set.iter_back() {
+        output
+            .writer()
+            .string(scored.member.text(&mut Digits::new()));
+        output.writer().double(scored.score);
+        if !output.relieve() {
+            return;
+        }
+    }
+}
+
+fn write_members(set: &Set, output: &mut impl Output) {
+    output.writer().length(set.len() as u64);
+    for member in set.iter() {
+        output.writer().string(member.text(&mut Digits::new()));
+        if !output.relieve() {
+            return;
+        }
+    }
+}
+
+fn write_fields(hash: &Hash, output: &mut impl Output) {
+    output.writer().length(hash.len() as u64);
+    for (field, value) in hash.iter() {
+        output.writer().string(field.text(&mut Digits::new()));
+        output.writer().string(value.text(&mut Digits::new()));
+        if !output.relieve() {
+            return;
+        }
     }
 }
 

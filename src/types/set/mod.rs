@@ -186,6 +186,24 @@ impl Set {
         }
     }
 
+    /// Adds the members of another set. Two tables share the blobs.
+    pub fn add_all(&mut self, other: &Set, limits: &Limits) {
+        self.expect(other.len(), limits);
+        if let (Members::Table(table), Members::Table(other)) = (&mut self.0, &other.0) {
+            for member in other {
+                let place = table.entry(element::hash(member.key()), member.key());
+                if let Entry::Vacant(place) = place {
+                    place.insert(Member::clone(&member));
+                }
+            }
+            return;
+        }
+        let mut digits = Digits::new();
+        for member in other.iter() {
+            self.add(member.text(&mut digits), limits);
+        }
+    }
+
     /// Goes over to a table at once if the `count` members that are about to be added are too many for a compact encoding.
     pub fn expect(&mut self, count: usize, limits: &Limits) {
         let most = match &self.0 {
