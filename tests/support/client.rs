@@ -67,7 +67,7 @@ impl Client {
             arrived: Vec::new(),
             read: 0,
         };
-        client.patience(Duration::from_secs(10));
+        client.patience(PATIENCE);
         Ok(client)
     }
 
@@ -253,7 +253,14 @@ impl Client {
         if self.read == self.arrived.len() {
             self.more()?;
         }
-        Ok(self.arrived.split_off(std::mem::take(&mut self.read)))
+        Ok(self.take_unread())
+    }
+
+    fn take_unread(&mut self) -> Vec<u8> {
+        let unread = self.arrived.split_off(self.read);
+        self.arrived.clear();
+        self.read = 0;
+        unread
     }
 
     /// Bytes that were taken too many; they are read again first.
@@ -268,9 +275,7 @@ impl Client {
         loop {
             match self.more() {
                 Ok(()) => {}
-                Err(Broken::Closed) => {
-                    return Ok(self.arrived.split_off(std::mem::take(&mut self.read)));
-                }
+                Err(Broken::Closed) => return Ok(self.take_unread()),
                 Err(broken) => return Err(broken),
             }
         }
@@ -283,7 +288,7 @@ impl Client {
         }
         self.patience(span);
         let silent = matches!(self.more(), Err(Broken::TimedOut));
-        self.patience(Duration::from_secs(10));
+        self.patience(PATIENCE);
         silent
     }
 
@@ -326,6 +331,8 @@ impl Client {
         Ok(())
     }
 }
+
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A command as an array of bulks.
 pub fn encoded<W: AsRef<[u8]>>(words: &[W]) -> Vec<u8> {

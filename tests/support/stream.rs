@@ -30,13 +30,26 @@ impl Follower {
             panic!("expected +FULLRESYNC id offset, found {answer:?}");
         };
         let (payload, was_diskless) = read_payload(&mut client);
-        Follower {
+        let mut follower = Follower {
             replication_id: id.to_string(),
             offset: offset.parse().expect("an offset is a number"),
             payload,
             was_diskless,
             client,
+        };
+        // A diskless master sends the stream only after an acknowledgement, and drops one that comes too early.
+        follower.acknowledge();
+        while follower.was_diskless && !follower.is_online(server) {
+            follower.client.is_silent_for(Duration::from_millis(20));
+            follower.acknowledge();
         }
+        follower
+    }
+
+    fn is_online(&self, server: &Server) -> bool {
+        let info = server.call("INFO replication").text();
+        info.lines()
+            .any(|line| line.contains("port=21599,state=online"))
     }
 
     /// A connection over which the lines before PSYNC were said.
