@@ -6,5 +6,13 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod expire_keys;
+mod publish;
+mod run_transactions;
+mod scan_keys;
 mod speak_resp;
+mod use_hashes;
+mod use_lists;
+mod use_sets;
+mod use_sorted_sets;
 mod use_strings;
