@@ -6,8 +6,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod configure;
 mod expire_keys;
+mod hit_limits;
+mod observe;
 mod publish;
+mod restart;
 mod run_transactions;
 mod scan_keys;
 mod speak_resp;

@@ -22,6 +22,8 @@ pub struct Load {
     pub keys: usize,
     pub databases: usize,
     pub pipeline: usize,
+    /// Whether keys are given lifetimes that end while the load runs.
+    pub short_lifetimes: bool,
     /// Waits between two pipelines.
     pub pause: Duration,
 }
@@ -35,6 +37,7 @@ impl Load {
             keys: 200,
             databases: 3,
             pipeline: 16,
+            short_lifetimes: true,
             pause: Duration::ZERO,
         }
     }
@@ -46,6 +49,12 @@ impl Load {
 
     pub fn pause(mut self, pause: Duration) -> Load {
         self.pause = pause;
+        self
+    }
+
+    /// Every lifetime outlives the test.
+    pub fn lasting(mut self) -> Load {
+        self.short_lifetimes = false;
         self
     }
 
@@ -130,15 +139,13 @@ impl Load {
         let m = dice.below(self.keys);
         let small = dice.below(50);
         let value = value(dice);
+        let lifetime = match self.short_lifetimes {
+            true => dice.between(1, 4000),
+            false => dice.between(1_000_000, 4_000_000),
+        };
         match dice.below(48) {
             0..=3 => words(&["SET", &key("s", n), &value]),
-            4 => words(&[
-                "SET",
-                &key("s", n),
-                &value,
-                "PX",
-                &dice.between(1, 3000).to_string(),
-            ]),
+            4 => words(&["SET", &key("s", n), &value, "PX", &lifetime.to_string()]),
             5 => words(&["SETEX", &key("s", n), "100", &value]),
             6 => words(&["APPEND", &key("s", n), &value]),
             7 => words(&["SETRANGE", &key("s", n), &small.to_string(), &value]),
@@ -146,11 +153,7 @@ impl Load {
             9 => line(format!("INCRBYFLOAT {} 0.{small}", key("f", n))),
             10 => words(&["MSET", &key("s", n), &value, &key("s", m), &value]),
             11 => line(format!("GETDEL {}", key("s", n))),
-            12 => line(format!(
-                "GETEX {} PX {}",
-                key("s", n),
-                dice.between(1, 2000)
-            )),
+            12 => line(format!("GETEX {} PX {lifetime}", key("s", n))),
             13..=15 => words(&["RPUSH", &key("l", n), &value, &small.to_string()]),
             16 => words(&["LPUSH", &key("l", n), &value]),
             17 => line(format!("LPOP {} {}", key("l", n), dice.below(4))),
@@ -191,11 +194,7 @@ impl Load {
                 let to = from.replace(&format!(":{n}"), &format!(":{m}"));
                 line(format!("COPY {from} {to} REPLACE"))
             }
-            44 => line(format!(
-                "PEXPIRE {} {}",
-                any_key(dice, n),
-                dice.between(1, 4000)
-            )),
+            44 => line(format!("PEXPIRE {} {lifetime}", any_key(dice, n))),
             45 => line(format!("EXPIRE {} 1000", any_key(dice, n))),
             46 => line(format!("PERSIST {}", any_key(dice, n))),
             _ => line(format!("UNLINK {}", any_key(dice, n))),

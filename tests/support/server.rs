@@ -44,6 +44,8 @@ pub struct Server {
     home: PathBuf,
     owns_home: bool,
     child: Option<Child>,
+    /// Where the log of the present run begins.
+    log_start: usize,
 }
 
 /// How a server ended that was not meant to stay.
@@ -88,7 +90,7 @@ pub fn stands_in_for_sluice(why: &str) -> bool {
     stands_in
 }
 
-fn sluice_binary() -> PathBuf {
+pub fn sluice_binary() -> PathBuf {
     match std::env::var_os("SLUICE_SERVER") {
         Some(path) => path.into(),
         None => env!("CARGO_BIN_EXE_sluice-server").into(),
@@ -176,15 +178,7 @@ impl Setup {
     /// A server that answers, or how it ended instead.
     #[track_caller]
     pub fn try_start(self) -> Result<Server, Ended> {
-        let owns_home = self.home.is_none();
-        let home = self.home.clone().unwrap_or_else(fresh_directory);
-        let mut server = Server {
-            port: 0,
-            home,
-            owns_home,
-            child: None,
-            setup: self,
-        };
+        let mut server = self.prepared();
         loop {
             server.port = server.setup.port.unwrap_or_else(free_port);
             match server.launch() {
@@ -197,19 +191,40 @@ impl Setup {
         }
     }
 
+    fn prepared(self) -> Server {
+        Server {
+            port: 0,
+            home: self.home.clone().unwrap_or_else(fresh_directory),
+            owns_home: self.home.is_none(),
+            child: None,
+            log_start: 0,
+            setup: self,
+        }
+    }
+
     /// Runs a server that is expected to end by itself; panics if it does not within 20 seconds.
     #[track_caller]
     pub fn run_to_end(self) -> Ended {
-        match self.try_start() {
-            Err(ended) => ended,
-            Ok(server) => panic!("the server should have refused to start\n{}", server.log()),
+        let mut server = self.prepared();
+        server.port = server.setup.port.unwrap_or_else(free_port);
+        server.spawn();
+        let status = server.await_exit();
+        Ended {
+            status,
+            log: server.log(),
         }
     }
 }
 
 impl Server {
     fn launch(&mut self) -> Result<(), Ended> {
+        self.spawn();
+        self.await_answer()
+    }
+
+    fn spawn(&mut self) {
         let log = self.home.join("server.log");
+        self.log_start = self.log().len();
         let out = File::options()
             .create(true)
             .append(true)
@@ -236,7 +251,6 @@ impl Server {
             .spawn()
             .unwrap_or_else(|error| panic!("start {}: {error}", self.setup.binary.display()));
         self.child = Some(child);
-        self.await_answer()
     }
 
     fn await_answer(&mut self) -> Result<(), Ended> {
@@ -249,7 +263,9 @@ impl Server {
                     log: self.log(),
                 });
             }
-            if let Ok(mut client) = Client::try_connect(self.port) {
+            // Whoever answers before this line is in the log is another server on the same port.
+            let is_ours = self.log()[self.log_start..].contains("Server initialized");
+            if is_ours && let Ok(mut client) = Client::try_connect(self.port) {
                 match client.try_command(&["PING"]) {
                     Ok(Value::Error(text)) if text.starts_with("LOADING") => {
                         if !self.setup.wait_for_load {
