@@ -81,8 +81,8 @@ fn parameters_are_read_and_set() {
         -ERR wrong number of arguments for 'config|get' command
         > CONFIG GET nosuch
         []
-        > CONFIG GET timeout maxmemory-policy timeout
-        ["timeout" "10" "maxmemory-policy" "allkeys-lru"]
+        ~> CONFIG GET timeout maxmemory-policy timeout
+        ["10" "allkeys-lru" "maxmemory-policy" "timeout"]
         > CONFIG SET databases 5
         -ERR CONFIG SET failed (possibly related to argument 'databases') - can't set immutable config
         > CONFIG SET daemonize yes

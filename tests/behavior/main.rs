@@ -6,12 +6,16 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod chain_replicas;
 mod configure;
 mod expire_keys;
 mod hit_limits;
+mod manage_clients;
 mod observe;
 mod publish;
+mod replicate;
 mod restart;
+mod resume_replication;
 mod run_transactions;
 mod scan_keys;
 mod speak_resp;

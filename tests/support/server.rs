@@ -355,11 +355,16 @@ impl Server {
 
     /// As [`Server::info`], but "" also while the server does not answer.
     pub fn try_info(&self, field: &str) -> String {
+        info_field(&self.try_info_text(), field)
+    }
+
+    /// All of INFO, or "" while the server does not answer.
+    pub fn try_info_text(&self) -> String {
         let Ok(mut client) = Client::try_connect(self.port) else {
             return String::new();
         };
         match client.try_command(&["INFO", "everything"]) {
-            Ok(reply) if !reply.is_error() => info_field(&reply.text(), field),
+            Ok(reply) if !reply.is_error() => reply.text(),
             _ => String::new(),
         }
     }
