@@ -1,0 +1,26 @@
+//! The server from outside, as its users meet it: one module for each thing that a user does.
+//!
+//! Everything goes over a socket, so the same tests run against the reference:
+//! `SLUICE_SERVER=/usr/bin/redis-server cargo test --test behavior`.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod chain_replicas;
+mod configure;
+mod expire_keys;
+mod hit_limits;
+mod manage_clients;
+mod observe;
+mod publish;
+mod replicate;
+mod restart;
+mod resume_replication;
+mod run_transactions;
+mod scan_keys;
+mod speak_resp;
+mod use_hashes;
+mod use_lists;
+mod use_sets;
+mod use_sorted_sets;
+mod use_strings;
