@@ -105,12 +105,8 @@ fn flushall(node: &mut Node, args: Argv, reply: &mut Reply) -> CommandResult {
         data.in_db(db, flush);
     }
     propagate_request(data, args);
-    if !engine.config.save.is_empty() {
-        if engine.persistence.running.is_some() {
-            engine.persistence.scheduled = true;
-        } else {
-            engine.begin_save(None);
-        }
+    if engine.save_after_flush(node.client) {
+        return Ok(Outcome::Parked);
     }
     reply.ok();
     Ok(Outcome::Replied)

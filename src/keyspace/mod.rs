@@ -16,6 +16,7 @@ pub mod expire_commands;
 pub mod memory_commands;
 pub mod object_commands;
 pub mod scan_commands;
+pub mod transfer_commands;
 
 use entry::{Content, Entry};
 use expire::ExpiryIndex;

@@ -1,9 +1,12 @@
 //! One value as bytes: its type, and the layout of that type.
 //!
-//! A value of millions of elements passes through an [`Output`] that its owner may empty between any two of them, so writing
-//! one takes the memory of an element and not of the value.
+//! A compact collection is written as it lies in memory, a large one element by element. The latter passes through an [`Output`]
+//! that its owner may empty between any two elements, so writing it takes the memory of an element and not of the value.
+//! Nothing is allocated but for strings in chunks that are compressed.
+//!
+//! No version that is written lacks a type for one of our values; what differs is sets, see [`type_of`].
 
-use crate::number::Digits;
+use crate::compact::Element;
 use crate::types::Value;
 use crate::types::hash::{self, Hash};
 use crate::types::list::{List, Node};
@@ -33,23 +36,26 @@ impl Output for Writer {
     }
 }
 
-/// The type under which `value` is stored in a file of this version.
+/// The type under which `value` is stored in a file of this version. Version 10 has no type for a set in a listpack: it is
+/// stored element by element, and becomes a listpack again where it is read.
 pub fn type_of(value: &Value, version: Version) -> ValueType {
     match value {
         Value::String(_) => ValueType::String,
         Value::List(_) => ValueType::ListQuicklist2,
         Value::Set(set) => match set.encoding() {
             set::Encoding::Intset(_) => ValueType::SetIntset,
-            set::Encoding::Listpack(_) if version.number >= 11 => ValueType::SetListpack,
-            _ => ValueType::Set,
+            set::Encoding::Listpack(_) if version.number >= SET_LISTPACK_SINCE => {
+                ValueType::SetListpack
+            }
+            set::Encoding::Listpack(_) | set::Encoding::Table(_) => ValueType::Set,
         },
         Value::Hash(hash) => match hash.encoding() {
-            hash::Encoding::Listpack(_) if version.number >= 10 => ValueType::HashListpack,
-            _ => ValueType::Hash,
+            hash::Encoding::Listpack(_) => ValueType::HashListpack,
+            hash::Encoding::Table(_) => ValueType::Hash,
         },
         Value::SortedSet(set) => match set.view() {
-            sorted_set::View::Listpack(_) if version.number >= 10 => ValueType::ZsetListpack,
-            _ => ValueType::Zset,
+            sorted_set::View::Listpack(_) => ValueType::ZsetListpack,
+            sorted_set::View::Tree => ValueType::Zset,
         },
     }
 }
@@ -59,62 +65,9 @@ pub fn write(value: &Value, version: Version, output: &mut impl Output) {
     match value {
         Value::String(string) => write_string(string, output),
         Value::List(list) => write_list(list, output),
-        Value::Set(set) => match (type_of(value, version), set.encoding()) {
-            (ValueType::SetIntset, set::Encoding::Intset(intset)) => {
-                output.writer().string(intset.as_bytes());
-            }
-            (ValueType::SetListpack, set::Encoding::Listpack(pack)) => {
-                output.writer().string(pack.as_bytes());
-            }
-            _ => write_members(set, output),
-        },
-        Value::Hash(hash) => match (type_of(value, version), hash.encoding()) {
-            (ValueType::HashListpack, hash::Encoding::Listpack(pack)) => {
-                output.writer().string(pack.as_bytes());
-            }
-            _ => write_fields(hash, output),
-        },
-        Value::SortedSet(set) => match (type_of(value, version), set.view()) {
-            (ValueType::ZsetListpack, sorted_set::View::Listpack(pack)) => {
-                output.writer().string(pack.as_bytes());
-            }
-            _ => write_scored(set, output),
-        },
-    }
-}
-
-/// The highest score first: so a reader with a linked structure always inserts at its head.
-fn write_scored(set: &SortedSet, output: &mut impl Output) {
-    output.writer().length(set.len() as u64);
-    for scored in set.iter_back() {
-        output
-            .writer()
-            .string(scored.member.text(&mut Digits::new()));
-        output.writer().double(scored.score);
-        if !output.relieve() {
-            return;
-        }
-    }
-}
-
-fn write_members(set: &Set, output: &mut impl Output) {
-    output.writer().length(set.len() as u64);
-    for member in set.iter() {
-        output.writer().string(member.text(&mut Digits::new()));
-        if !output.relieve() {
-            return;
-        }
-    }
-}
-
-fn write_fields(hash: &Hash, output: &mut impl Output) {
-    output.writer().length(hash.len() as u64);
-    for (field, value) in hash.iter() {
-        output.writer().string(field.text(&mut Digits::new()));
-        output.writer().string(value.text(&mut Digits::new()));
-        if !output.relieve() {
-            return;
-        }
+        Value::Set(set) => write_set(set, version, output),
+        Value::Hash(hash) => write_hash(hash, output),
+        Value::SortedSet(set) => write_sorted_set(set, output),
     }
 }
 
@@ -138,19 +91,18 @@ fn write_string(string: &BigString, output: &mut impl Output) {
     }
 }
 
-/// Nodes as they lie in memory: a listpack's bytes, or one large element.
 fn write_list(list: &List, output: &mut impl Output) {
     output.writer().length(list.node_count() as u64);
     for node in list.nodes() {
         let writer = output.writer();
         match node {
-            Node::Plain(bytes) => {
-                writer.length(PLAIN_NODE);
-                writer.string(bytes);
-            }
             Node::Packed(pack) => {
-                writer.length(PACKED_NODE);
+                writer.length(CONTAINER_PACKED);
                 writer.string(pack.as_bytes());
+            }
+            Node::Plain(element) => {
+                writer.length(CONTAINER_PLAIN);
+                writer.string(element);
             }
         }
         if !output.relieve() {
@@ -159,9 +111,66 @@ fn write_list(list: &List, output: &mut impl Output) {
     }
 }
 
-/// A node of a list that is one element, and one that is a listpack.
-const PLAIN_NODE: u64 = 1;
-const PACKED_NODE: u64 = 2;
+fn write_set(set: &Set, version: Version, output: &mut impl Output) {
+    match set.encoding() {
+        set::Encoding::Intset(intset) => return output.writer().string(intset.as_bytes()),
+        set::Encoding::Listpack(pack) if version.number >= SET_LISTPACK_SINCE => {
+            return output.writer().string(pack.as_bytes());
+        }
+        set::Encoding::Listpack(_) | set::Encoding::Table(_) => {}
+    }
+    output.writer().length(set.len() as u64);
+    for member in set.iter() {
+        write_element(member, output.writer());
+        if !output.relieve() {
+            return;
+        }
+    }
+}
+
+fn write_hash(hash: &Hash, output: &mut impl Output) {
+    if let hash::Encoding::Listpack(pack) = hash.encoding() {
+        return output.writer().string(pack.as_bytes());
+    }
+    output.writer().length(hash.len() as u64);
+    for (field, value) in hash.iter() {
+        let writer = output.writer();
+        write_element(field, writer);
+        write_element(value, writer);
+        if !output.relieve() {
+            return;
+        }
+    }
+}
+
+/// Highest score first, so that readers that keep a sorted list put each member at its head.
+fn write_sorted_set(set: &SortedSet, output: &mut impl Output) {
+    if let sorted_set::View::Listpack(pack) = set.view() {
+        return output.writer().string(pack.as_bytes());
+    }
+    output.writer().length(set.len() as u64);
+    for scored in set.iter_back() {
+        let writer = output.writer();
+        write_element(scored.member, writer);
+        writer.double(scored.score);
+        if !output.relieve() {
+            return;
+        }
+    }
+}
+
+fn write_element(element: Element, writer: &mut Writer) {
+    match element {
+        Element::Int(value) => writer.integer(value),
+        Element::Str(text) => writer.string(text),
+    }
+}
 
 /// Longer strings are stored as they are: a compressed one can only be written and read as a whole.
 const COMPRESSED_BYTES_MAX: usize = 16 << 20;
+
+/// The first version with a type for sets in listpacks.
+const SET_LISTPACK_SINCE: u16 = 11;
+
+const CONTAINER_PLAIN: u64 = 1;
+const CONTAINER_PACKED: u64 = 2;

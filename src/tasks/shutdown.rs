@@ -49,6 +49,7 @@ pub async fn run(
             }
         }
     }
+    take_snapshot::stop(&lock).await;
     let pidfile = lock.with(|engine| engine.config.pidfile.clone());
     if !pidfile.as_os_str().is_empty() {
         log::info!("Removing the pid file.");

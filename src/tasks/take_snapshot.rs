@@ -3,7 +3,7 @@
 //! Started by the conductor for SAVE, BGSAVE, save points and FLUSHALL, and by those who save before they go on. The walk has a
 //! thread of its own; the engine is locked to begin and to end. Ends with the file in place, or as if nothing had been.
 
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use crate::engine::persistence::Asker;
 use crate::engine::snapshots::SaveJob;
@@ -30,6 +30,15 @@ pub async fn save_now(lock: &EngineLock) -> bool {
         Some(job) => carry_out(lock, job).await,
         None => false,
     }
+}
+
+/// Gives up what is being saved and waits until nothing is left of it: for who is about to leave.
+pub async fn stop(lock: &EngineLock) {
+    let turn = lock.with(|engine| {
+        engine.abandon_save();
+        Arc::clone(&engine.persistence.turn)
+    });
+    async_std::task::spawn_blocking(move || drop(turn.lock())).await;
 }
 
 async fn carry_out(lock: &EngineLock, job: SaveJob) -> bool {
