@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::fmt::{self, Display};
 
+use crate::number;
+
 /// Why a command was refused: its code, a space, its text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommandError(Cow<'static, str>);
@@ -39,6 +41,9 @@ pub const WRONG_TYPE: CommandError =
 pub const SYNTAX: CommandError = CommandError::new("ERR syntax error");
 pub const NOT_AN_INTEGER: CommandError =
     CommandError::new("ERR value is not an integer or out of range");
+pub const NOT_32_BITS: CommandError = CommandError::new(
+    "ERR value is out of range, value must between -2147483648 and 2147483647",
+);
 pub const NOT_A_FLOAT: CommandError = CommandError::new("ERR value is not a valid float");
 pub const OUT_OF_RANGE: CommandError = CommandError::new("ERR value is out of range");
 pub const MUST_BE_POSITIVE: CommandError =
@@ -198,6 +203,12 @@ pub fn unknown_subcommand(container: &str, name: &[u8]) -> CommandError {
         clip(name, 128),
         container.to_uppercase()
     ))
+}
+
+/// An argument that must be an integer of 32 bits; one of 64 is refused with a text of its own.
+pub fn parse_i32(text: &[u8]) -> Result<i32, CommandError> {
+    let value = number::parse_i64(text).ok_or(NOT_AN_INTEGER)?;
+    i32::try_from(value).map_err(|_| NOT_32_BITS)
 }
 
 /// A lifetime that is not positive where it must be, or beyond what 64 bits of milliseconds hold.

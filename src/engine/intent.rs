@@ -1,9 +1,10 @@
 //! What the engine asks of the tasks.
 
 use crate::clients::ClientKey;
+use crate::keyspace::KeyspacePicture;
 
 /// One thing to do outside of the lock. Tasks take intents in order.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Intent {
     /// A save has begun: see `Engine::take_save`.
     Save,
@@ -16,6 +17,11 @@ pub enum Intent {
     },
     /// DEBUG RELOAD: save unless told not to, then load the file into a fresh keyspace that replaces this one.
     Reload { client: ClientKey, save: bool },
+    /// DEBUG DIGEST of a large dataset.
+    Digest {
+        client: ClientKey,
+        picture: KeyspacePicture,
+    },
     /// The settings of listening sockets have changed.
     Rebind,
     /// CONFIG REWRITE.

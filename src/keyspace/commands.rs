@@ -4,7 +4,6 @@ use crate::engine::data::{Data, Event};
 use crate::engine::error::{self, CommandError};
 use crate::engine::spec::flag::{DENYOOM, FAST, READONLY, WRITE};
 use crate::engine::spec::{ALL_KEYS, CommandResult, ONE_KEY, Outcome, Spec, TWO_KEYS};
-use crate::number;
 use crate::protocol::reply::Reply;
 use crate::protocol::request::Argv;
 
@@ -222,9 +221,7 @@ fn move_key(data: &mut Data, args: Argv, reply: &mut Reply) -> CommandResult {
 }
 
 fn database_index(data: &Data, text: &[u8]) -> Result<usize, CommandError> {
-    let index = number::parse_i64(text)
-        .filter(|index| i32::try_from(*index).is_ok())
-        .ok_or(error::NOT_AN_INTEGER)?;
+    let index = error::parse_i32(text)?;
     usize::try_from(index)
         .ok()
         .filter(|index| *index < data.keyspace.count())

@@ -1,6 +1,6 @@
 //! DEBUG DIGEST and DEBUG DIGEST-VALUE.
 
-use crate::config::values::Permission;
+use crate::clients::session::Blocked;
 use crate::engine::Node;
 use crate::engine::error::{self, CommandError};
 use crate::engine::intent::Intent;
@@ -44,16 +44,16 @@ const KEYS_AT_ONCE: usize = 1_000;
 /// DEBUG DIGEST
 fn digest(node: &mut Node, _: Argv, reply: &mut Reply) -> CommandResult {
     check_permission(node)?;
-    let keyspace = &node.engine.keyspace;
-    if keyspace.len() >= KEYS_AT_ONCE && node.may_park() {
-        node.park_for_task();
-        let picture = node.engine.keyspace.picture();
-        let client = node.client;
-        node.engine.intents.push(Intent::Digest { client, picture });
-        return Ok(Outcome::Parked);
+    let picture = node.engine.keyspace.picture();
+    // What runs inside of EXEC has to be answered there.
+    if picture.len() < KEYS_AT_ONCE || node.engine.in_exec {
+        reply.simple(&Digest::of_dataset(&picture).to_string());
+        return Ok(Outcome::Replied);
     }
-    reply.simple(&Digest::of_dataset(&keyspace.picture()).to_string());
-    Ok(Outcome::Replied)
+    let client = node.client;
+    node.engine.clients.get_mut(client).session.blocked = Some(Blocked::ForTask);
+    node.engine.intents.push(Intent::Digest { client, picture });
+    Ok(Outcome::Parked)
 }
 
 /// DEBUG DIGEST-VALUE [key ...]
@@ -73,9 +73,8 @@ fn digest_value(node: &mut Node, args: Argv, reply: &mut Reply) -> CommandResult
 
 fn check_permission(node: &Node) -> Result<(), CommandError> {
     let is_local = node.engine.clients.get(node.client).ends.is_local;
-    match node.engine.config.enable_debug_command {
-        Permission::Yes => Ok(()),
-        Permission::Local if is_local => Ok(()),
-        _ => Err(error::NO_DEBUG),
+    if !node.engine.config.enable_debug_command.allows(is_local) {
+        return Err(error::NO_DEBUG);
     }
+    Ok(())
 }

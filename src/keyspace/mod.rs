@@ -9,6 +9,7 @@ pub mod access;
 pub mod commands;
 pub mod database_commands;
 pub mod digest;
+pub mod digest_commands;
 pub mod edit;
 pub mod entry;
 pub mod expire;
@@ -17,6 +18,8 @@ pub mod memory_commands;
 pub mod object_commands;
 pub mod scan_commands;
 pub mod transfer_commands;
+
+use std::fmt::{self, Debug};
 
 use entry::{Content, Entry};
 use expire::ExpiryIndex;
@@ -208,6 +211,12 @@ pub struct Keyspace {
 #[derive(Clone, Default)]
 pub struct KeyspacePicture {
     pub databases: Vec<DatabasePicture>,
+}
+
+impl Debug for KeyspacePicture {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        write!(formatter, "KeyspacePicture of {} keys", self.len())
+    }
 }
 
 impl KeyspacePicture {

@@ -12,7 +12,7 @@ use crate::engine::intent::Intent;
 use super::engine_lock::EngineLock;
 use super::full_sync::{self, Transfers};
 use super::listen::Listeners;
-use super::{load, rewrite_config, shutdown, take_snapshot};
+use super::{digest, load, rewrite_config, shutdown, take_snapshot};
 
 pub async fn run(
     lock: EngineLock,
@@ -40,6 +40,9 @@ pub async fn run(
             }
             Intent::RewriteConfig { client } => {
                 task::spawn(rewrite_config::run(lock, client));
+            }
+            Intent::Digest { client, picture } => {
+                task::spawn(digest::run(lock, client, picture));
             }
             Intent::Rebind => listeners.rebind(&lock),
             Intent::DriveLink => lock.with(|engine| engine.wake_link()),

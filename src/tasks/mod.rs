@@ -3,6 +3,7 @@
 pub mod accept;
 pub mod boot;
 pub mod conductor;
+pub mod digest;
 pub mod engine_lock;
 pub mod feed_replica;
 pub mod follow_master;

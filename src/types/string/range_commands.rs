@@ -152,7 +152,7 @@ fn byte_range(start: i64, end: i64, length: usize) -> Option<(usize, usize)> {
         }
     };
     let (start, end) = (from_end(start), from_end(end).min(length - 1));
-    (start <= end).then_some((start as usize, end as usize + 1))
+    (start <= end).then(|| (start as usize, end as usize + 1))
 }
 
 #[cfg(test)]
