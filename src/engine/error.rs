@@ -108,6 +108,10 @@ pub const UNBLOCKED: CommandError =
     CommandError::new("UNBLOCKED client unblocked via CLIENT UNBLOCK");
 pub const NO_CONFIG_FILE: CommandError =
     CommandError::new("ERR The server is running without a config file");
+pub const BAD_SLOWLOG_COUNT: CommandError =
+    CommandError::new("ERR count should be greater than or equal to -1");
+pub const NO_MONITOR_IN_EXEC: CommandError =
+    CommandError::new("ERR MONITOR isn't allowed for DENY BLOCKING client");
 pub const NO_SHUTDOWN: CommandError = CommandError::new("ERR No shutdown in progress.");
 pub const LOADING: CommandError =
     CommandError::new("LOADING Redis is loading the dataset in memory");
@@ -147,9 +151,11 @@ pub const NO_DEBUG: CommandError = CommandError::new(
 pub const BUSY_KEY: CommandError = CommandError::new("BUSYKEY Target key name already exists.");
 pub const CLUSTER_DISABLED: CommandError =
     CommandError::new("ERR This instance has cluster support disabled");
-pub const NOT_A_SCORE: CommandError = CommandError::new("ERR resulting score is not a number (NaN)");
+pub const NOT_A_SCORE: CommandError =
+    CommandError::new("ERR resulting score is not a number (NaN)");
 pub const NOT_A_SCORE_RANGE: CommandError = CommandError::new("ERR min or max is not a float");
-pub const NOT_A_MEMBER_RANGE: CommandError = CommandError::new("ERR min or max not valid string range item");
+pub const NOT_A_MEMBER_RANGE: CommandError =
+    CommandError::new("ERR min or max not valid string range item");
 pub const NOT_A_WEIGHT: CommandError = CommandError::new("ERR weight value is not a float");
 pub const NX_WITH_XX: CommandError =
     CommandError::new("ERR XX and NX options at the same time are not compatible");
@@ -160,9 +166,8 @@ pub const INCR_OF_MANY: CommandError =
 pub const LIMIT_BY_RANK: CommandError = CommandError::new(
     "ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX",
 );
-pub const SCORES_BY_LEX: CommandError = CommandError::new(
-    "ERR syntax error, WITHSCORES not supported in combination with BYLEX",
-);
+pub const SCORES_BY_LEX: CommandError =
+    CommandError::new("ERR syntax error, WITHSCORES not supported in combination with BYLEX");
 pub const NEGATIVE_LIMIT: CommandError = CommandError::new("ERR LIMIT can't be negative");
 pub const NO_KEYS_COUNTED: CommandError = CommandError::new("ERR numkeys should be greater than 0");
 
@@ -203,12 +208,16 @@ pub fn wrong_arity(name: &str) -> CommandError {
 
 /// An integer argument outside the limits that it has.
 pub fn not_within(min: i64, max: i64) -> CommandError {
-    CommandError::from(format!("ERR value is out of range, value must between {min} and {max}"))
+    CommandError::from(format!(
+        "ERR value is out of range, value must between {min} and {max}"
+    ))
 }
 
 /// `command` takes a number of keys, which was 0 or less.
 pub fn no_input_keys(command: &str) -> CommandError {
-    CommandError::from(format!("ERR at least 1 input key is needed for '{command}' command"))
+    CommandError::from(format!(
+        "ERR at least 1 input key is needed for '{command}' command"
+    ))
 }
 
 /// A subcommand with a number of words that no form of it has, where the command reads them itself.

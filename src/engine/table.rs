@@ -25,7 +25,6 @@ const ROOMS: &[&[Spec]] = &[
     crate::keyspace::commands::COMMANDS,
     crate::keyspace::database_commands::COMMANDS,
     crate::keyspace::expire_commands::COMMANDS,
-    crate::keyspace::memory_commands::COMMANDS,
     crate::keyspace::object_commands::COMMANDS,
     crate::keyspace::scan_commands::COMMANDS,
     crate::types::string::commands::COMMANDS,
@@ -35,6 +34,9 @@ const ROOMS: &[&[Spec]] = &[
     super::transaction_commands::COMMANDS,
     crate::snapshot::commands::COMMANDS,
     crate::replication::commands::COMMANDS,
+    crate::stats::commands::COMMANDS,
+    crate::stats::info_commands::COMMANDS,
+    crate::stats::memory_commands::COMMANDS,
 ];
 
 /// A row with its place: the index under which statistics are kept.
