@@ -1,11 +1,13 @@
 //! The allocator and what it has given out: `used_memory` without a shared counter on the hot path.
 #![allow(
     unsafe_code,
-    reason = "a global allocator is an unsafe trait; it only forwards and counts"
+    reason = "a global allocator is an unsafe trait, which only forwards and counts; jemalloc is asked in C"
 )]
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
+use std::ffi::{CStr, c_char, c_void};
+use std::ptr::{null, null_mut};
 use std::sync::atomic::{AtomicI64, Ordering};
 
 /// jemalloc, with the requested bytes counted per thread and flushed in batches of [`BATCH_BYTES`]: the total is exact to
@@ -30,6 +32,38 @@ pub fn used_bytes() -> u64 {
 /// The highest value that the shared counter has had.
 pub fn peak_bytes() -> u64 {
     PEAK_BYTES.load(Ordering::Relaxed).max(used_bytes() as i64) as u64
+}
+
+/// Returns to the system what is free and still resident. Takes the longer, the more there is.
+pub fn purge() {
+    // SAFETY: the name ends with a zero, and the request neither reads nor writes memory of ours. The number stands for all
+    // arenas (MALLCTL_ARENAS_ALL). A failure leaves things as they are.
+    unsafe {
+        tikv_jemalloc_sys::mallctl(
+            c"arena.4096.purge".as_ptr(),
+            null_mut(),
+            null_mut(),
+            null_mut(),
+            0,
+        );
+    }
+}
+
+/// What the allocator tells about itself, as text for people.
+pub fn allocator_report() -> Vec<u8> {
+    let mut report: Vec<u8> = Vec::new();
+    // SAFETY: `note_report` gets back the pointer given here, to a vector that outlives the call and that nobody else uses
+    // meanwhile. No options are given.
+    unsafe {
+        tikv_jemalloc_sys::malloc_stats_print(Some(note_report), (&raw mut report).cast(), null());
+    }
+    report
+}
+
+unsafe extern "C" fn note_report(report: *mut c_void, text: *const c_char) {
+    // SAFETY: jemalloc calls this with the pointer that `allocator_report` gave it, and with text that ends with a zero.
+    let (report, text) = unsafe { (&mut *report.cast::<Vec<u8>>(), CStr::from_ptr(text)) };
+    report.extend_from_slice(text.to_bytes());
 }
 
 fn count(bytes: i64) {

@@ -202,7 +202,7 @@ fn describe(client: &Client, engine: &Engine, text: &mut String) {
     let waiting = client.outbox.waiting_bytes();
     let held = client.outbox.buffer.memory_bytes() + client.outbox.in_flight_bytes;
     let transaction_bytes = transaction.map_or(0, |transaction| transaction.bytes);
-    let total = size_of::<Client>() + held + client.input_bytes + transaction_bytes;
+    let total = client.held_bytes();
     let last_command = match session.last_command {
         "" => "NULL",
         name => name,

@@ -74,6 +74,16 @@ impl Client {
         }
     }
 
+    /// Bytes of memory that the connection takes: its record, replies, requests, transaction.
+    pub fn held_bytes(&self) -> usize {
+        let transaction = self.session.transaction.as_ref();
+        size_of::<Client>()
+            + self.outbox.buffer.memory_bytes()
+            + self.outbox.in_flight_bytes
+            + self.input_bytes
+            + transaction.map_or(0, |transaction| transaction.bytes)
+    }
+
     /// Asks the task to end the connection; a stronger wish replaces a weaker one.
     pub fn close(&mut self, how: Closing) {
         self.closing = self.closing.max(Some(how));

@@ -70,7 +70,7 @@ fn get(node: &mut Node, args: Argv, reply: &mut Reply) -> CommandResult {
 /// CONFIG SET parameter value [parameter value ...]
 fn set(node: &mut Node, args: Argv, reply: &mut Reply) -> CommandResult {
     if !args.len().is_multiple_of(2) {
-        return Err(error::wrong_arity("config|set"));
+        return Err(error::SYNTAX);
     }
     let names = (2..args.len()).step_by(2);
     let pairs: Vec<_> = names
@@ -118,6 +118,7 @@ fn resetstat(node: &mut Node, _: Argv, reply: &mut Reply) -> CommandResult {
     node.engine.stats.reset();
     node.engine.counters = Default::default();
     node.engine.held = Default::default();
+    node.engine.replication.feeds.reset_stats();
     reply.ok();
     Ok(Outcome::Replied)
 }

@@ -184,7 +184,7 @@ impl Engine {
         if session.role == Role::Normal && session.resp == Resp::Two && session.is_subscriber() {
             self.admit_subscriber(spec)?;
         }
-        if session.is_replica()
+        if (session.is_replica() || session.is_monitor)
             && (spec.keys != Keys::None || spec.has(flag::WRITE | flag::READONLY))
         {
             return Err(error::REPLICA_KEYSPACE);
@@ -361,7 +361,8 @@ impl Engine {
         }
         let took = self.clock.monotonic().saturating_sub(started);
         self.stats.commands_processed += 1;
-        self.stats.commands[command.index].ran(took);
+        let track_latency = self.config.latency_tracking;
+        self.stats.commands[command.index].ran(took, track_latency);
         self.note_if_slow(client, spec, argv, took.as_micros() as u64);
         if !self.monitors.is_empty() && !spec.has(flag::SKIP_MONITOR | flag::ADMIN) {
             self.feed_monitors(client, argv);

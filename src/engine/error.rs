@@ -123,6 +123,10 @@ pub const UNBLOCKED: CommandError =
     CommandError::new("UNBLOCKED client unblocked via CLIENT UNBLOCK");
 pub const NO_CONFIG_FILE: CommandError =
     CommandError::new("ERR The server is running without a config file");
+pub const BAD_SLOWLOG_COUNT: CommandError =
+    CommandError::new("ERR count should be greater than or equal to -1");
+pub const NO_MONITOR_IN_EXEC: CommandError =
+    CommandError::new("ERR MONITOR isn't allowed for DENY BLOCKING client");
 pub const NO_SHUTDOWN: CommandError = CommandError::new("ERR No shutdown in progress.");
 pub const LOADING: CommandError =
     CommandError::new("LOADING Redis is loading the dataset in memory");

@@ -15,6 +15,7 @@ pub mod error;
 pub mod following;
 pub mod help;
 pub mod intent;
+pub mod log_role;
 pub mod pause;
 pub mod periodic;
 pub mod persistence;
@@ -38,12 +39,13 @@ use crate::config::Config;
 use crate::journal::Journal;
 use crate::keyspace::Keyspace;
 use crate::keyspace::access::AccessRule;
+use crate::memory;
 use crate::protocol::reply::ReplyBuffer;
 use crate::pubsub::PubSub;
 use crate::random::Random;
 use crate::replication::identity::Identity;
 use crate::stats::Stats;
-use crate::stats::command_stats::Histogram;
+use crate::stats::histogram::Histogram;
 use crate::stats::slowlog::Slowlog;
 
 use data::{Data, DataCounters, ExpiryRule, Garbage};
@@ -63,6 +65,8 @@ pub struct Engine {
     pub monotonic: Duration,
     pub started_at: UnixMillis,
     pub started_monotonic: Duration,
+    /// Bytes that were allocated before there was any data.
+    pub started_memory_bytes: u64,
     pub run_id: [u8; 40],
     pub config: Config,
     /// What the files and the command line said, or the last CONFIG REWRITE wrote.
@@ -114,6 +118,7 @@ impl Engine {
             monotonic,
             started_at: now,
             started_monotonic: monotonic,
+            started_memory_bytes: memory::used_bytes(),
             run_id,
             keyspace: Keyspace::new(config.databases as usize),
             counters: DataCounters::default(),

@@ -12,6 +12,7 @@ use crate::keyspace::access::AccessRule;
 use super::Engine;
 use super::data::ExpiryRule;
 use super::error;
+use super::log_role;
 use super::pause::Purpose;
 
 /// Keys looked at under one lock, so that a million keys that expire together hold nobody up for long.
@@ -23,6 +24,7 @@ const SWEEP_BUCKETS: usize = 4;
 impl Engine {
     /// The tenth-of-a-second round.
     pub fn tick(&mut self) {
+        log_role::set(self.is_replica());
         self.close_idle();
         self.enforce_output_limits();
         self.end_waits();

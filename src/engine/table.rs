@@ -26,7 +26,6 @@ const ROOMS: &[&[Spec]] = &[
     crate::keyspace::database_commands::COMMANDS,
     crate::keyspace::digest_commands::COMMANDS,
     crate::keyspace::expire_commands::COMMANDS,
-    crate::keyspace::memory_commands::COMMANDS,
     crate::keyspace::object_commands::COMMANDS,
     crate::keyspace::scan_commands::COMMANDS,
     crate::types::string::commands::COMMANDS,
@@ -37,6 +36,9 @@ const ROOMS: &[&[Spec]] = &[
     crate::snapshot::commands::COMMANDS,
     crate::keyspace::transfer_commands::COMMANDS,
     crate::replication::commands::COMMANDS,
+    crate::stats::commands::COMMANDS,
+    crate::stats::info_commands::COMMANDS,
+    crate::stats::memory_commands::COMMANDS,
 ];
 
 /// A row with its place: the index under which statistics are kept.

@@ -18,6 +18,8 @@ const BUCKET_BITS: u32 = 6;
 pub struct ExpiryIndex {
     buckets: BTreeMap<i64, Vec<u64>>,
     notes: usize,
+    /// Numbers of the buckets of all notes together.
+    sum: i128,
     sweep_from: i64,
 }
 
@@ -28,6 +30,7 @@ impl ExpiryIndex {
             .entry(at.0 >> BUCKET_BITS)
             .or_default()
             .push(hash);
+        self.sum += i128::from(at.0 >> BUCKET_BITS);
         self.notes += 1;
     }
 
@@ -40,6 +43,12 @@ impl ExpiryIndex {
         self.notes == 0
     }
 
+    /// When the noted keys expire on average.
+    pub fn mean(&self) -> Option<UnixMillis> {
+        let mean = self.sum.checked_div(self.notes as i128)? << BUCKET_BITS;
+        Some(UnixMillis(mean as i64))
+    }
+
     /// Takes up to `most` hashes out of buckets that have passed entirely.
     pub fn take_due(&mut self, now: UnixMillis, most: usize, due: &mut Vec<u64>) {
         let mut left = most;
@@ -47,10 +56,12 @@ impl ExpiryIndex {
             && let Some(mut bucket) = self.buckets.first_entry()
             && *bucket.key() < now.0 >> BUCKET_BITS
         {
+            let number = *bucket.key();
             let hashes = bucket.get_mut();
             let take = hashes.len().min(left);
             due.extend(hashes.drain(hashes.len() - take..));
             self.notes -= take;
+            self.sum -= take as i128 * i128::from(number);
             left -= take;
             if hashes.is_empty() {
                 bucket.remove();
@@ -77,6 +88,7 @@ impl ExpiryIndex {
             let to = UnixMillis(from.0.saturating_add(1 << BUCKET_BITS));
             hashes.retain(|&hash| is_current(hash, from, to));
             self.notes -= before - hashes.len();
+            self.sum -= (before - hashes.len()) as i128 * i128::from(key);
             if hashes.is_empty() {
                 self.buckets.remove(&key);
             }
@@ -106,6 +118,7 @@ mod tests {
         assert_eq!(due[3..], [500]);
         index.take_due(UnixMillis(100_000), 3, &mut due);
         assert_eq!((due.len(), index.len()), (4, 1));
+        assert_eq!(index.mean(), Some(UnixMillis(100_000 / 64 * 64)));
     }
 
     #[test]
@@ -120,7 +133,9 @@ mod tests {
         });
         index.sweep(1_000, |hash, _, _| hash == 2);
         assert_eq!(index.len(), 1);
+        assert_eq!(index.mean(), Some(UnixMillis(70_000 / 64 * 64)));
         index.clear();
+        assert_eq!(index.mean(), None);
         assert!(index.is_empty());
     }
 }

@@ -12,14 +12,7 @@ use crate::types::Value;
 use super::entry::{Entry, View};
 use super::{Database, Key};
 
-pub const COMMANDS: &[Spec] = &[Spec::container("memory", &[USAGE]).doc(
-    "4.0.0",
-    "server",
-    "A container for commands that look at memory.",
-    "Depends on subcommand.",
-)];
-
-/// The row of MEMORY USAGE.
+/// The row of MEMORY USAGE; the container is in `stats`.
 pub const USAGE: Spec = Spec::data(
     "memory|usage",
     -3,

@@ -139,6 +139,11 @@ impl Database {
         &self.table
     }
 
+    /// When the keys with an expiry expire on average, roughly: outdated expiries count until they are swept.
+    pub fn mean_expiry(&self) -> Option<UnixMillis> {
+        self.index.mean()
+    }
+
     /// Hashes of keys whose time may have come.
     pub fn take_due(&mut self, now: UnixMillis, most: usize, due: &mut Vec<u64>) {
         self.index.take_due(now, most, due);

@@ -1,11 +1,18 @@
 //! Counters that INFO shows. Kept by the engine, written without locks of their own.
 
 pub mod command_stats;
+pub mod commands;
+pub mod histogram;
+pub mod info;
+pub mod info_commands;
+pub mod memory_commands;
+pub mod process;
 pub mod slowlog;
 
 use std::collections::BTreeMap;
 
 use command_stats::CommandStats;
+use process::ProcessSample;
 
 /// At most so many error codes are counted apart; more than that is somebody playing.
 const ERROR_CODES_MAX: usize = 128;
@@ -33,6 +40,8 @@ pub struct Stats {
     /// Error replies by their code.
     pub errors: BTreeMap<String, u64>,
     pub rates: Rates,
+    /// Not a count: a reset leaves it.
+    pub process: ProcessSample,
 }
 
 impl Stats {
@@ -54,7 +63,9 @@ impl Stats {
 
     /// CONFIG RESETSTAT.
     pub fn reset(&mut self) {
+        let process = std::mem::take(&mut self.process);
         *self = Stats::new(self.commands.len());
+        self.process = process;
     }
 }
 
