@@ -4,9 +4,11 @@
 //! of the copy-on-write structures: small encodings are copied, big ones share their nodes.
 
 pub mod list;
+pub mod sorted_set;
 pub mod string;
 
 use list::List;
+use sorted_set::SortedSet;
 use string::BigString;
 
 /// One value of the keyspace that has an allocation of its own.
@@ -15,6 +17,7 @@ pub enum Value {
     /// A string too long to lie in its entry.
     String(BigString),
     List(List),
+    SortedSet(SortedSet),
 }
 
 /// A type as TYPE, SCAN's TYPE option and OBJECT speak of it.
@@ -45,6 +48,7 @@ impl Value {
         match self {
             Value::String(_) => Type::String,
             Value::List(_) => Type::List,
+            Value::SortedSet(_) => Type::SortedSet,
         }
     }
 
@@ -53,6 +57,7 @@ impl Value {
         match self {
             Value::String(_) => "raw",
             Value::List(list) => list.encoding(),
+            Value::SortedSet(set) => set.encoding(),
         }
     }
 
@@ -61,6 +66,7 @@ impl Value {
         match self {
             Value::String(string) => string.heap_bytes(),
             Value::List(list) => list.heap_bytes(),
+            Value::SortedSet(set) => set.heap_bytes(),
         }
     }
 
@@ -69,6 +75,7 @@ impl Value {
         match self {
             Value::String(string) => string.len() > 64 * 1024,
             Value::List(list) => list.is_big_to_free(),
+            Value::SortedSet(set) => set.is_big_to_free(),
         }
     }
 }
@@ -78,4 +85,24 @@ pub trait Kind: Sized {
     fn of(value: &Value) -> Option<&Self>;
     fn of_mut(value: &mut Value) -> Option<&mut Self>;
     fn into_value(self) -> Value;
+}
+
+impl Kind for SortedSet {
+    fn of(value: &Value) -> Option<&Self> {
+        match value {
+            Value::SortedSet(set) => Some(set),
+            _ => None,
+        }
+    }
+
+    fn of_mut(value: &mut Value) -> Option<&mut Self> {
+        match value {
+            Value::SortedSet(set) => Some(set),
+            _ => None,
+        }
+    }
+
+    fn into_value(self) -> Value {
+        Value::SortedSet(self)
+    }
 }

@@ -1,0 +1,147 @@
+//! Whole sorted sets from outside: from a listpack that somebody wrote, or from members in any order.
+
+use std::cmp::Ordering;
+use std::error::Error;
+use std::fmt;
+
+use crate::compact::{Element, Listpack};
+use crate::number::{self, Digits};
+
+use super::big::BigBuilder;
+use super::{Encoding, Limits, SortedSet, compact, compare};
+
+/// Why what came from outside is no sorted set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flaw {
+    /// A last member without a score.
+    OddLength,
+    /// The score of the member with this number, counted from 0.
+    NotANumber(usize),
+    /// The same member twice.
+    Duplicate,
+}
+
+impl fmt::Display for Flaw {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Flaw::OddLength => write!(
+                formatter,
+                "expected pairs of member and score, found an odd number of entries"
+            ),
+            Flaw::NotANumber(at) => {
+                write!(formatter, "expected a number as the score of member {at}")
+            }
+            Flaw::Duplicate => write!(formatter, "expected different members, found one twice"),
+        }
+    }
+}
+
+impl Error for Flaw {}
+
+impl SortedSet {
+    /// Takes a listpack of member, score, member, score... as it is, if it is in order and has no more members than
+    /// the limits allow (their lengths are not asked for); else makes a set of its members.
+    ///
+    /// # Errors
+    /// If it is no sorted set.
+    pub fn from_listpack(pack: Listpack, limits: Limits) -> Result<Self, Flaw> {
+        if !pack.len().is_multiple_of(2) {
+            return Err(Flaw::OddLength);
+        }
+        for (at, (_, score)) in pack.pairs().enumerate() {
+            match score {
+                Element::Str(text) if number::parse_f64(text).is_none() => {
+                    return Err(Flaw::NotANumber(at));
+                }
+                _ => {}
+            }
+        }
+        if compact::len(&pack) <= limits.entries_max && is_in_order(&pack) {
+            return if has_duplicate(&pack) {
+                Err(Flaw::Duplicate)
+            } else {
+                Ok(SortedSet(Encoding::Compact(pack)))
+            };
+        }
+        let mut builder = Builder::default();
+        let mut digits = Digits::new();
+        for (member, score) in pack.pairs() {
+            builder.push(member.text(&mut digits), compact::score_of(score))?;
+        }
+        Ok(builder.finish(limits))
+    }
+}
+
+/// Makes a sorted set of members that come in any order. Cheapest where they come in order, either way.
+#[derive(Default)]
+pub struct Builder {
+    big: BigBuilder,
+    longest_member: usize,
+}
+
+impl Builder {
+    /// # Errors
+    /// If the score is NaN or the member has come before; then nothing changes.
+    pub fn push(&mut self, member: &[u8], score: f64) -> Result<(), Flaw> {
+        if score.is_nan() {
+            return Err(Flaw::NotANumber(self.big.len()));
+        }
+        if !self.big.push(member, score) {
+            return Err(Flaw::Duplicate);
+        }
+        self.longest_member = self.longest_member.max(member.len());
+        Ok(())
+    }
+
+    pub fn len(&self) -> usize {
+        self.big.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// A listpack, if the limits allow it.
+    pub fn finish(self, limits: Limits) -> SortedSet {
+        let is_small =
+            self.len() <= limits.entries_max && self.longest_member <= limits.member_bytes_max;
+        let big = self.big.finish();
+        let pack = if is_small {
+            compact::from_sorted(big.members())
+        } else {
+            None
+        };
+        SortedSet(match pack {
+            Some(pack) => Encoding::Compact(pack),
+            None => Encoding::Big(Box::new(big)),
+        })
+    }
+}
+
+fn is_in_order(pack: &Listpack) -> bool {
+    let (mut digits, mut next_digits) = (Digits::new(), Digits::new());
+    pack.pairs()
+        .zip(pack.pairs().skip(1))
+        .all(|((member, score), (next, next_score))| {
+            let (member, next) = (member.text(&mut digits), next.text(&mut next_digits));
+            compare(
+                compact::score_of(score),
+                member,
+                compact::score_of(next_score),
+                next,
+            ) == Ordering::Less
+        })
+}
+
+fn has_duplicate(pack: &Listpack) -> bool {
+    let mut members: Vec<Element> = pack.pairs().map(|(member, _)| member).collect();
+    members.sort_unstable_by(|left, right| compare_texts(*left, *right));
+    members
+        .windows(2)
+        .any(|pair| compare_texts(pair[0], pair[1]) == Ordering::Equal)
+}
+
+fn compare_texts(left: Element, right: Element) -> Ordering {
+    left.text(&mut Digits::new())
+        .cmp(right.text(&mut Digits::new()))
+}
