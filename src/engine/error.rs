@@ -57,6 +57,7 @@ pub const RANK_ZERO: CommandError = CommandError::new(
 pub const RANK_OUT_OF_RANGE: CommandError = CommandError::new(
     "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807",
 );
+pub const INVALID_CURSOR: CommandError = CommandError::new("ERR invalid cursor");
 pub const NO_SUCH_KEY: CommandError = CommandError::new("ERR no such key");
 pub const SAME_OBJECT: CommandError =
     CommandError::new("ERR source and destination objects are the same");
@@ -106,6 +107,25 @@ pub const NO_DEBUG: CommandError = CommandError::new(
 pub const BUSY_KEY: CommandError = CommandError::new("BUSYKEY Target key name already exists.");
 pub const CLUSTER_DISABLED: CommandError =
     CommandError::new("ERR This instance has cluster support disabled");
+pub const NOT_A_SCORE: CommandError = CommandError::new("ERR resulting score is not a number (NaN)");
+pub const NOT_A_SCORE_RANGE: CommandError = CommandError::new("ERR min or max is not a float");
+pub const NOT_A_MEMBER_RANGE: CommandError = CommandError::new("ERR min or max not valid string range item");
+pub const NOT_A_WEIGHT: CommandError = CommandError::new("ERR weight value is not a float");
+pub const NX_WITH_XX: CommandError =
+    CommandError::new("ERR XX and NX options at the same time are not compatible");
+pub const NX_WITH_GT_LT: CommandError =
+    CommandError::new("ERR GT, LT, and/or NX options at the same time are not compatible");
+pub const INCR_OF_MANY: CommandError =
+    CommandError::new("ERR INCR option supports a single increment-element pair");
+pub const LIMIT_BY_RANK: CommandError = CommandError::new(
+    "ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX",
+);
+pub const SCORES_BY_LEX: CommandError = CommandError::new(
+    "ERR syntax error, WITHSCORES not supported in combination with BYLEX",
+);
+pub const NEGATIVE_LIMIT: CommandError = CommandError::new("ERR LIMIT can't be negative");
+pub const NO_KEYS_COUNTED: CommandError = CommandError::new("ERR numkeys should be greater than 0");
+pub const COUNT_NOT_POSITIVE: CommandError = CommandError::new("ERR count should be greater than 0");
 
 /// A command that the table does not have.
 pub fn unknown_command<'a>(name: &[u8], arguments: impl Iterator<Item = &'a [u8]>) -> CommandError {
@@ -144,6 +164,16 @@ pub fn wrong_arity(name: &str) -> CommandError {
     CommandError::from(format!(
         "ERR wrong number of arguments for '{name}' command"
     ))
+}
+
+/// An integer argument outside the limits that it has.
+pub fn not_within(min: i64, max: i64) -> CommandError {
+    CommandError::from(format!("ERR value is out of range, value must between {min} and {max}"))
+}
+
+/// `command` takes a number of keys, which was 0 or less.
+pub fn no_input_keys(command: &str) -> CommandError {
+    CommandError::from(format!("ERR at least 1 input key is needed for '{command}' command"))
 }
 
 fn clip(bytes: &[u8], most: usize) -> String {

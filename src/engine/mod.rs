@@ -20,6 +20,7 @@ pub mod persistence;
 pub mod publish;
 pub mod replication;
 pub mod snapshots;
+pub mod scan;
 pub mod spec;
 pub mod table;
 pub mod transaction;

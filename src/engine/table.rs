@@ -12,6 +12,10 @@ use super::spec::{Run, Spec};
 const ROOMS: &[&[Spec]] = &[
     crate::clients::commands::COMMANDS,
     crate::pubsub::commands::COMMANDS,
+    crate::types::sorted_set::commands::COMMANDS,
+    crate::types::sorted_set::pop_commands::COMMANDS,
+    crate::types::sorted_set::range_commands::COMMANDS,
+    crate::types::sorted_set::combine_commands::COMMANDS,
     crate::types::string::commands::COMMANDS,
     crate::types::list::commands::COMMANDS,
     crate::types::list::position_commands::COMMANDS,

@@ -4,6 +4,7 @@
 //! of the copy-on-write structures: small encodings are copied, big ones share their nodes.
 
 pub mod list;
+pub mod sample;
 pub mod sorted_set;
 pub mod string;
 

@@ -48,6 +48,21 @@ impl Big {
         builder.finish()
     }
 
+    pub(super) fn from_members(members: CowTable<Blob<f64>>) -> Self {
+        let mut ranked = Vec::with_capacity(members.len());
+        ranked.extend(members.iter().map(|blob| Ranked::of(&blob)));
+        Big::of(members, ranked)
+    }
+
+    /// `ranked` are the members, in any order. Runs in either direction are found and not sorted again.
+    fn of(members: CowTable<Blob<f64>>, mut ranked: Vec<Ranked>) -> Self {
+        ranked.sort_unstable_by(|left, right| left.compare(right.score, right.blob.key()));
+        Big {
+            members,
+            order: ranked.into_iter().collect(),
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.members.len()
     }
@@ -263,13 +278,7 @@ impl BigBuilder {
         self.ranked.len()
     }
 
-    pub(super) fn finish(mut self) -> Big {
-        // Runs in either direction are found and not sorted again.
-        self.ranked
-            .sort_unstable_by(|left, right| left.compare(right.score, right.blob.key()));
-        Big {
-            members: self.members,
-            order: self.ranked.into_iter().collect(),
-        }
+    pub(super) fn finish(self) -> Big {
+        Big::of(self.members, self.ranked)
     }
 }

@@ -5,9 +5,12 @@ use std::error::Error;
 use std::fmt;
 
 use crate::compact::{Element, Listpack};
+use crate::cow::blob::Blob;
+use crate::cow::element;
+use crate::cow::table::{CowTable, Entry};
 use crate::number::{self, Digits};
 
-use super::big::BigBuilder;
+use super::big::{Big, BigBuilder};
 use super::{Encoding, Limits, SortedSet, compact, compare};
 
 /// Why what came from outside is no sorted set.
@@ -103,19 +106,49 @@ impl Builder {
 
     /// A listpack, if the limits allow it.
     pub fn finish(self, limits: Limits) -> SortedSet {
-        let is_small =
-            self.len() <= limits.entries_max && self.longest_member <= limits.member_bytes_max;
-        let big = self.big.finish();
-        let pack = if is_small {
-            compact::from_sorted(big.members())
-        } else {
-            None
-        };
-        SortedSet(match pack {
-            Some(pack) => Encoding::Compact(pack),
-            None => Encoding::Big(Box::new(big)),
-        })
+        choose_encoding(self.big.finish(), self.longest_member, limits)
     }
+}
+
+/// Makes a sorted set of members of which the same may come several times.
+#[derive(Default)]
+pub struct Merger {
+    members: CowTable<Blob<f64>>,
+    longest_member: usize,
+}
+
+impl Merger {
+    /// Gives a member the score that `combine` makes of the one it has so far, if there is one. It must not be NaN.
+    pub fn merge(&mut self, member: &[u8], combine: impl FnOnce(Option<f64>) -> f64) {
+        match self.members.entry(element::hash(member), member) {
+            Entry::Occupied(mut blob) => {
+                let score = combine(Some(blob.header()));
+                blob.set_header(score);
+            }
+            Entry::Vacant(place) => {
+                place.insert(Blob::new(combine(None), member, b""));
+                self.longest_member = self.longest_member.max(member.len());
+            }
+        }
+    }
+
+    /// A listpack, if the limits allow it.
+    pub fn finish(self, limits: Limits) -> SortedSet {
+        choose_encoding(Big::from_members(self.members), self.longest_member, limits)
+    }
+}
+
+fn choose_encoding(big: Big, longest_member: usize, limits: Limits) -> SortedSet {
+    let is_small = big.len() <= limits.entries_max && longest_member <= limits.member_bytes_max;
+    let pack = if is_small {
+        compact::from_sorted(big.members())
+    } else {
+        None
+    };
+    SortedSet(match pack {
+        Some(pack) => Encoding::Compact(pack),
+        None => Encoding::Big(Box::new(big)),
+    })
 }
 
 fn is_in_order(pack: &Listpack) -> bool {

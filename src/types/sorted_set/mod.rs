@@ -12,20 +12,26 @@
 
 mod big;
 mod build;
+pub mod combine_commands;
+pub mod commands;
 mod compact;
+pub mod pop_commands;
 pub mod range;
+pub mod range_commands;
 
 use std::cmp::Ordering;
+use std::collections::HashSet;
 use std::fmt;
 use std::ops::Range;
 
 use crate::compact::{Element, Listpack};
 use crate::random::Random;
+use crate::types::sample;
 
 use big::Big;
 use range::Bounds;
 
-pub use build::{Builder, Flaw};
+pub use build::{Builder, Flaw, Merger};
 
 /// How large a sorted set may be as a listpack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -220,6 +226,27 @@ impl SortedSet {
         self.at(random.below(self.len() as u64) as usize)
     }
 
+    /// Hands `count` different members to `visit`, each with the same probability; all, in descending order, if there are
+    /// no more. Few of many are drawn, in time in proportion to `count`; otherwise all are passed over.
+    pub fn choose(&self, count: usize, random: &mut Random, mut visit: impl FnMut(Scored)) {
+        let len = self.len();
+        if count >= len {
+            self.iter_back().for_each(visit);
+        } else if count >= len / PASS_PART {
+            sample::choose(self.iter(), len, count, random, visit);
+        } else {
+            let mut drawn = HashSet::with_capacity(count);
+            while drawn.len() < count {
+                let rank = random.below(len as u64) as usize;
+                if drawn.insert(rank)
+                    && let Some(scored) = self.at(rank)
+                {
+                    visit(scored);
+                }
+            }
+        }
+    }
+
     /// Visits the members behind `cursor`, and returns the cursor that leads on, 0 at the end. Members that are there from
     /// the first call to the last are visited at least once.
     pub fn scan(&self, cursor: u64, mut visit: impl FnMut(Scored)) -> u64 {
@@ -280,6 +307,9 @@ impl SortedSet {
         ranks.start.min(end)..end
     }
 }
+
+/// From this part of a set on, passing over all of it is cheaper than drawing.
+const PASS_PART: usize = 8;
 
 /// Above this, freeing is not a matter of microseconds.
 const MEMBERS_FREED_AT_ONCE: usize = 64;
