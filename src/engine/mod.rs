@@ -23,6 +23,7 @@ pub mod publish;
 pub mod replication;
 pub mod scan;
 pub mod snapshots;
+pub mod scan;
 pub mod spec;
 pub mod table;
 pub mod transaction;

@@ -17,6 +17,7 @@ const ROOMS: &[&[Spec]] = &[
     crate::types::sorted_set::range_commands::COMMANDS,
     crate::types::sorted_set::combine_commands::COMMANDS,
     crate::config::commands::COMMANDS,
+    crate::types::string::commands::COMMANDS,
     crate::types::list::commands::COMMANDS,
     crate::types::list::position_commands::COMMANDS,
     crate::types::set::commands::COMMANDS,
