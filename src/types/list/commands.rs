@@ -3,6 +3,7 @@
 //! Popping and moving are functions of their own ([`pop_one`], [`pop_many`], [`move_one`]): a client that has waited for an
 //! element is served by the same ones.
 
+use crate::compact::Element;
 use crate::config::Config;
 use crate::config::values::ListpackLimit;
 use crate::engine::data::{Data, Event};
@@ -111,10 +112,9 @@ fn push(data: &mut Data, args: Argv, reply: &mut Reply, end: End) -> CommandResu
     let key = Key::new(args.get(1));
     let limits = limits(data.config);
     // A list that exists is found by one look-up.
-    let length = match data.write::<List>(key)? {
-        Some(mut list) => Some(push_all(&mut list, args, end, limits)),
-        None => None,
-    };
+    let length = data
+        .write::<List>(key)?
+        .map(|mut list| push_all(&mut list, args, end, limits));
     let length = match length {
         Some(length) => length,
         None => {
@@ -333,7 +333,7 @@ pub fn pop_many(
     };
     let removed = list.remove_range(span.start, span.end, limits);
     drop(list);
-    data.discard_value(removed.into_value());
+    discard(data, removed);
     wrote_pop(data, key, end, count as u64, count == length);
     Ok(Some(count))
 }
@@ -414,8 +414,6 @@ pub fn limits(config: &Config) -> Limits {
 
 /// Replies with an element: a large one is kept alive rather than copied.
 pub fn write_element(element: ListElement, reply: &mut Reply) {
-    use crate::compact::Element;
-
     match element {
         ListElement::Packed(Element::Str(text)) => reply.bulk(text),
         ListElement::Packed(Element::Int(value)) => reply.bulk_integer(value),
@@ -428,6 +426,13 @@ pub fn incoming(args: Argv<'_>, index: usize) -> Incoming<'_> {
     Incoming {
         bytes: args.get(index),
         shared: args.shared(index),
+    }
+}
+
+/// Lets nodes be freed that were taken out of a list.
+pub fn discard(data: &mut Data, removed: Option<List>) {
+    if let Some(removed) = removed {
+        data.discard_value(removed.into_value());
     }
 }
 
