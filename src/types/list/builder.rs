@@ -4,10 +4,10 @@ use bytes::Bytes;
 
 use crate::compact::{Element, Listpack};
 
+use super::List;
 use super::chunk::Chunk;
 use super::element::Incoming;
 use super::limits::Limits;
-use super::{Form, List};
 
 /// Takes elements in order and lays them out within the limits. A node of a file stays whole where it is of a size that
 /// some setting allows.
@@ -55,9 +55,7 @@ impl ListBuilder {
         if pack.is_empty() {
             return;
         }
-        if self.open.is_empty() && pack.byte_len() <= Self::NODE_BYTES_MAX && pack.len() > 1 {
-            self.open = pack;
-        } else if self.limits.admit_both(&self.open, &pack) {
+        if !self.open.is_empty() && self.limits.admit_both(&self.open, &pack) {
             self.open.append(&pack);
         } else if pack.byte_len() <= Self::NODE_BYTES_MAX && pack.len() > 1 {
             self.close();
@@ -79,9 +77,7 @@ impl ListBuilder {
     pub fn finish(mut self) -> List {
         if self.full.is_empty() && self.limits.allow(self.open.byte_len(), self.open.len()) {
             self.open.shrink_to_fit();
-            return List {
-                form: Form::Packed(self.open),
-            };
+            return List::of_pack(self.open);
         }
         self.close();
         List::of_chunks(self.full)

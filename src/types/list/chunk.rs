@@ -25,7 +25,7 @@ pub enum Chunk {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Replaced {
     Done,
-    /// Done, and the chunk has become much smaller.
+    /// Done, and the chunk may have become small enough to be joined with a neighbour.
     Shrunk,
     /// The new element does not fit; nothing has changed.
     Refused,

@@ -3,6 +3,7 @@
 //! Popping and moving are functions of their own ([`pop_one`], [`pop_many`], [`move_one`]): a client that has waited for an
 //! element is served by the same ones.
 
+use crate::compact::Element;
 use crate::config::Config;
 use crate::config::values::ListpackLimit;
 use crate::engine::data::{Data, Event};
@@ -111,10 +112,9 @@ fn push(data: &mut Data, args: Argv, reply: &mut Reply, end: End) -> CommandResu
     let key = Key::new(args.get(1));
     let limits = limits(data.config);
     // A list that exists is found by one look-up.
-    let length = match data.write::<List>(key)? {
-        Some(mut list) => Some(push_all(&mut list, args, end, limits)),
-        None => None,
-    };
+    let length = data
+        .write::<List>(key)?
+        .map(|mut list| push_all(&mut list, args, end, limits));
     let length = match length {
         Some(length) => length,
         None => {
@@ -333,7 +333,7 @@ pub fn pop_many(
     };
     let removed = list.remove_range(span.start, span.end, limits);
     drop(list);
-    data.discard_value(removed.into_value());
+    discard(data, removed);
     wrote_pop(data, key, end, count as u64, count == length);
     Ok(Some(count))
 }
@@ -414,8 +414,6 @@ pub fn limits(config: &Config) -> Limits {
 
 /// Replies with an element: a large one is kept alive rather than copied.
 pub fn write_element(element: ListElement, reply: &mut Reply) {
-    use crate::compact::Element;
-
     match element {
         ListElement::Packed(Element::Str(text)) => reply.bulk(text),
         ListElement::Packed(Element::Int(value)) => reply.bulk_integer(value),
@@ -428,6 +426,13 @@ pub fn incoming(args: Argv<'_>, index: usize) -> Incoming<'_> {
     Incoming {
         bytes: args.get(index),
         shared: args.shared(index),
+    }
+}
+
+/// Lets nodes be freed that were taken out of a list.
+pub fn discard(data: &mut Data, removed: Option<List>) {
+    if let Some(removed) = removed {
+        data.discard_value(removed.into_value());
     }
 }
 
@@ -453,5 +458,133 @@ fn word(end: End) -> &'static [u8] {
     match end {
         End::Front => b"LEFT",
         End::Back => b"RIGHT",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::clock::{Clock, UnixMillis};
+    use crate::config::Config;
+    use crate::engine::data::{Event, ExpiryRule};
+    use crate::engine::spec::Run;
+    use crate::engine::{Engine, table};
+    use crate::journal::effect::Framing;
+    use crate::keyspace::access::AccessRule;
+    use crate::protocol::reply::{Reply, ReplyBuffer, Resp};
+    use crate::protocol::request::OwnedRequest;
+    use crate::random::Random;
+
+    struct World {
+        engine: Engine,
+    }
+
+    /// What a request has brought about.
+    #[derive(Debug, PartialEq)]
+    struct Done {
+        events: String,
+        changes: u64,
+        /// What is recorded in place of the request.
+        effect: Option<String>,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let clock = Clock::manual(UnixMillis(1_000));
+            let mut engine = Engine::new(Config::default(), clock, Random::from_seed(1));
+            engine.journal.create_backlog(1 << 20);
+            engine.unit.effects.set_stream_db(Some(0));
+            engine.unit.notifying = true;
+            engine.unit.recording = true;
+            World { engine }
+        }
+
+        fn run(&mut self, request: &str) -> Done {
+            let request = OwnedRequest::new(request.split(' ').map(str::as_bytes));
+            let argv = request.argv();
+            let command = table::lookup(argv).command(argv).expect("a known command");
+            let Run::OnData(run) = command.spec.run else {
+                panic!("a data command");
+            };
+            let engine = &mut self.engine;
+            let start = engine.journal.end();
+            engine.unit.replaced = false;
+            let mut buffer = ReplyBuffer::default();
+            run(
+                &mut engine.data(0, ExpiryRule::Delete, AccessRule::Lru),
+                argv,
+                &mut Reply::new(&mut buffer, Resp::Two),
+            )
+            .expect("no refusal");
+            let events = std::mem::take(&mut engine.unit.events);
+            let events: Vec<String> = events
+                .iter()
+                .filter(|event| event.class != Event::New)
+                .map(|event| format!("{} {}", event.name, String::from_utf8_lossy(&event.key)))
+                .collect();
+            engine
+                .unit
+                .effects
+                .finish(Framing::Together, &mut engine.journal);
+            let mut blocks = Vec::new();
+            let mut cursor = engine.journal.reader_at(start).expect("in the backlog");
+            cursor.next(1 << 20, &mut blocks).expect("in the backlog");
+            let words = String::from_utf8(blocks.concat()).expect("text");
+            let words: Vec<&str> = words.split("\r\n").skip(2).step_by(2).collect();
+            Done {
+                events: events.join(", "),
+                changes: std::mem::take(&mut engine.unit.dirty),
+                effect: engine.unit.replaced.then(|| words.join(" ")),
+            }
+        }
+    }
+
+    #[test]
+    fn events_and_numbers_of_changes_are_those_of_redis() {
+        let mut world = World::new();
+        for (request, events, changes) in [
+            ("LPUSH l a b c", "lpush l", 3),
+            ("RPUSHX l d", "rpush l", 1),
+            ("LPUSHX no x", "", 0),
+            ("RPOP l", "rpop l", 1),
+            ("LPOP l 0", "", 0),
+            ("LPOP l 2", "lpop l", 2),
+            ("LPOP l", "lpop l, del l", 1),
+            ("RPUSH l a b a c", "rpush l", 4),
+            ("LREM l 1 a", "lrem l", 1),
+            ("LREM l 1 zz", "", 0),
+            ("LREM l 0 a", "lrem l", 1),
+            ("LSET l 0 q", "lset l", 1),
+            ("LINSERT l BEFORE q z", "linsert l", 1),
+            ("LINSERT l AFTER nope z", "", 0),
+            ("LTRIM l 0 -1", "ltrim l", 0),
+            ("LTRIM l 0 0", "ltrim l", 2),
+            ("LMOVE l l LEFT RIGHT", "rpush l, lpop l", 1),
+            ("LMOVE l m LEFT RIGHT", "rpush m, lpop l, del l", 1),
+            ("RPOPLPUSH m m", "lpush m, rpop m", 1),
+            ("RPOPLPUSH m n", "lpush n, rpop m, del m", 1),
+            ("RPUSH l 1 2 3", "rpush l", 3),
+            ("LTRIM l 5 1", "ltrim l, del l", 3),
+            ("RPUSH x a a", "rpush x", 2),
+            ("LREM x 0 a", "lrem x, del x", 2),
+        ] {
+            let expected = Done {
+                events: events.into(),
+                changes,
+                effect: None,
+            };
+            assert_eq!(world.run(request), expected, "{request}");
+        }
+    }
+
+    #[test]
+    fn a_pop_from_several_lists_is_recorded_as_what_it_popped() {
+        let mut world = World::new();
+        world.run("RPUSH l a b c");
+        let done = world.run("LMPOP 2 none l RIGHT COUNT 2");
+        assert_eq!(done.effect.as_deref(), Some("RPOP l 2"));
+        let done = world.run("LMPOP 2 none l LEFT COUNT 5");
+        assert_eq!(done.effect.as_deref(), Some("LPOP l 1"));
+        assert_eq!((&*done.events, done.changes), ("lpop l, del l", 1));
+        assert_eq!(world.run("LMPOP 1 l LEFT").effect, None);
     }
 }

@@ -19,7 +19,6 @@ mod tests;
 mod walk;
 
 use std::fmt;
-use std::sync::Arc;
 
 use crate::compact::Listpack;
 use crate::types::{Kind, Value};
@@ -46,7 +45,7 @@ enum Form {
 
 impl List {
     pub fn new() -> Self {
-        List::from(Listpack::new())
+        List::of_pack(Listpack::new())
     }
 
     /// A listpack as it is, in nodes of legal size.
@@ -54,6 +53,12 @@ impl List {
         let mut builder = ListBuilder::new(limits);
         builder.push_listpack(pack);
         builder.finish()
+    }
+
+    fn of_pack(pack: Listpack) -> Self {
+        List {
+            form: Form::Packed(pack),
+        }
     }
 
     fn of_chunks(chunks: Vec<Chunk>) -> Self {
@@ -207,25 +212,25 @@ impl List {
         true
     }
 
-    /// Takes out the elements `from..to`; what there is of them. Returns a list of the nodes that went whole, for whoever
-    /// wants to free them elsewhere.
-    pub fn remove_range(&mut self, from: usize, to: usize, limits: Limits) -> List {
+    /// Takes out the elements `from..to`; what there is of them. Returns the nodes that went whole, if any, for whoever wants
+    /// to free them elsewhere.
+    pub fn remove_range(&mut self, from: usize, to: usize, limits: Limits) -> Option<List> {
         let to = to.min(self.len());
         if from >= to {
-            return List::new();
+            return None;
         }
         match &mut self.form {
             Form::Packed(pack) => {
                 pack.remove_range(from, to - from);
                 chunk::give_back_room(pack);
-                List::new()
+                None
             }
             Form::Quick(quick) => {
                 let removed = quick.remove_range(from, to, limits);
                 self.shrink(limits);
-                List {
+                (removed.len() > 0).then(|| List {
                     form: Form::Quick(Box::new(removed)),
-                }
+                })
             }
         }
     }
@@ -270,14 +275,13 @@ impl List {
         let Form::Quick(quick) = &self.form else {
             return;
         };
-        let pack = match quick.only_chunk() {
-            Some(Chunk::Packed(pack)) => pack,
-            None if quick.len() == 0 => &Arc::default(),
-            _ => return,
-        };
-        if limits.halved().allow(pack.byte_len(), pack.len()) {
-            let pack = Listpack::clone(pack);
-            *self = List::from(pack);
+        if quick.len() == 0 {
+            *self = List::new();
+        } else if let Some(Chunk::Packed(pack)) = quick.only_chunk()
+            && limits.halved().allow(pack.byte_len(), pack.len())
+        {
+            // A clone takes no more room than it needs.
+            *self = List::of_pack(Listpack::clone(pack));
         }
     }
 }
@@ -285,14 +289,6 @@ impl List {
 impl Default for List {
     fn default() -> Self {
         List::new()
-    }
-}
-
-impl From<Listpack> for List {
-    fn from(pack: Listpack) -> Self {
-        List {
-            form: Form::Packed(pack),
-        }
     }
 }
 

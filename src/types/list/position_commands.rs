@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::compact::Element;
 use crate::engine::data::{Data, Event};
 use crate::engine::error::{self, CommandError};
 use crate::engine::spec::flag::{DENYOOM, FAST, READONLY, WRITE};
@@ -10,9 +11,8 @@ use crate::keyspace::Key;
 use crate::number;
 use crate::protocol::reply::Reply;
 use crate::protocol::request::Argv;
-use crate::types::Kind;
 
-use super::commands::{incoming, limits, write_element};
+use super::commands::{discard, incoming, limits, write_element};
 use super::{End, List, ListElement};
 
 pub const COMMANDS: &[Spec] = &[
@@ -162,8 +162,8 @@ fn ltrim(data: &mut Data, args: Argv, reply: &mut Reply) -> CommandResult {
     let behind = list.remove_range(kept.end, length, limits);
     let before = list.remove_range(0, kept.start, limits);
     drop(list);
-    data.discard_value(behind.into_value());
-    data.discard_value(before.into_value());
+    discard(data, behind);
+    discard(data, before);
     // The event is fired even where everything was kept; an effect it is only where something went.
     data.wrote(key, (length - kept.len()) as u64, Event::List, "ltrim");
     if kept.is_empty() {
@@ -278,7 +278,7 @@ impl Search {
                 search.from = match rank {
                     0 => return Err(error::RANK_ZERO),
                     i64::MIN => return Err(error::RANK_OUT_OF_RANGE),
-                    ..0 => End::Back,
+                    _ if rank < 0 => End::Back,
                     _ => End::Front,
                 };
                 search.rank = rank.unsigned_abs();
@@ -298,8 +298,6 @@ impl Search {
 
 /// A test for elements that are `text`, which is looked at once and not for each of them.
 fn matcher(text: &[u8]) -> impl Fn(ListElement) -> bool {
-    use crate::compact::Element;
-
     let value = number::parse_i64(text);
     move |element| match element {
         ListElement::Packed(Element::Int(found)) => value == Some(found),
