@@ -98,7 +98,11 @@ fn set(node: &mut Node, args: Argv, reply: &mut Reply) -> CommandResult {
 fn follow(engine: &mut Engine, name: &str) {
     match name {
         "bind" | "port" => {
-            if !engine.intents.contains(&Intent::Rebind) {
+            if !engine
+                .intents
+                .iter()
+                .any(|intent| matches!(intent, Intent::Rebind))
+            {
                 engine.intents.push(Intent::Rebind);
             }
         }

@@ -41,9 +41,8 @@ pub const WRONG_TYPE: CommandError =
 pub const SYNTAX: CommandError = CommandError::new("ERR syntax error");
 pub const NOT_AN_INTEGER: CommandError =
     CommandError::new("ERR value is not an integer or out of range");
-pub const NOT_32_BITS: CommandError = CommandError::new(
-    "ERR value is out of range, value must between -2147483648 and 2147483647",
-);
+pub const NOT_32_BITS: CommandError =
+    CommandError::new("ERR value is out of range, value must between -2147483648 and 2147483647");
 pub const NOT_A_FLOAT: CommandError = CommandError::new("ERR value is not a valid float");
 pub const OUT_OF_RANGE: CommandError = CommandError::new("ERR value is out of range");
 pub const MUST_BE_POSITIVE: CommandError =
@@ -171,9 +170,6 @@ pub const NOT_A_SCORE: CommandError =
 pub const NOT_A_SCORE_RANGE: CommandError = CommandError::new("ERR min or max is not a float");
 pub const NOT_A_MEMBER_RANGE: CommandError =
     CommandError::new("ERR min or max not valid string range item");
-pub const NOT_A_SCORE: CommandError = CommandError::new("ERR resulting score is not a number (NaN)");
-pub const NOT_A_SCORE_RANGE: CommandError = CommandError::new("ERR min or max is not a float");
-pub const NOT_A_MEMBER_RANGE: CommandError = CommandError::new("ERR min or max not valid string range item");
 pub const NOT_A_WEIGHT: CommandError = CommandError::new("ERR weight value is not a float");
 pub const NX_WITH_XX: CommandError =
     CommandError::new("ERR XX and NX options at the same time are not compatible");
@@ -188,13 +184,6 @@ pub const SCORES_BY_LEX: CommandError =
     CommandError::new("ERR syntax error, WITHSCORES not supported in combination with BYLEX");
 pub const NEGATIVE_LIMIT: CommandError = CommandError::new("ERR LIMIT can't be negative");
 pub const NO_KEYS_COUNTED: CommandError = CommandError::new("ERR numkeys should be greater than 0");
-pub const SCORES_BY_LEX: CommandError = CommandError::new(
-    "ERR syntax error, WITHSCORES not supported in combination with BYLEX",
-);
-pub const NEGATIVE_LIMIT: CommandError = CommandError::new("ERR LIMIT can't be negative");
-pub const NO_KEYS_COUNTED: CommandError = CommandError::new("ERR numkeys should be greater than 0");
-pub const COUNT_NOT_POSITIVE: CommandError = CommandError::new("ERR count should be greater than 0");
-
 /// A command that the table does not have.
 pub fn unknown_command<'a>(name: &[u8], arguments: impl Iterator<Item = &'a [u8]>) -> CommandError {
     let mut text = format!(
@@ -241,7 +230,6 @@ pub fn not_within(min: i64, max: i64) -> CommandError {
     CommandError::from(format!(
         "ERR value is out of range, value must between {min} and {max}"
     ))
-    CommandError::from(format!("ERR value is out of range, value must between {min} and {max}"))
 }
 
 /// `command` takes a number of keys, which was 0 or less.
@@ -258,7 +246,6 @@ pub fn unknown_subcommand_or_arity(container: &str, name: &[u8]) -> CommandError
         clip(name, 128),
         container.to_uppercase()
     ))
-    CommandError::from(format!("ERR at least 1 input key is needed for '{command}' command"))
 }
 
 fn clip(bytes: &[u8], most: usize) -> String {

@@ -23,7 +23,6 @@ pub mod publish;
 pub mod replication;
 pub mod scan;
 pub mod snapshots;
-pub mod scan;
 pub mod spec;
 pub mod table;
 pub mod transaction;

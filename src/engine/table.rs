@@ -29,7 +29,6 @@ const ROOMS: &[&[Spec]] = &[
     crate::keyspace::expire_commands::COMMANDS,
     crate::keyspace::object_commands::COMMANDS,
     crate::keyspace::scan_commands::COMMANDS,
-    crate::types::string::commands::COMMANDS,
     crate::types::string::lcs_commands::COMMANDS,
     crate::types::string::number_commands::COMMANDS,
     crate::types::string::range_commands::COMMANDS,

@@ -9,7 +9,6 @@ pub mod sample;
 pub mod hash;
 pub mod list;
 pub mod set;
-pub mod sample;
 pub mod sorted_set;
 pub mod string;
 
