@@ -93,7 +93,10 @@ mod tests {
     fn percentiles_are_near_those_of_the_sorted_durations() {
         let (mut random, mut histogram) = (Random::from_seed(5), Histogram::default());
         let mut all: Vec<u64> = (0..10_000)
-            .map(|_| random.below(1 << random.below(36)))
+            .map(|_| {
+                let bits = random.below(36);
+                random.below(1 << bits)
+            })
             .collect();
         for nanos in &all {
             histogram.note(Duration::from_nanos(*nanos));
