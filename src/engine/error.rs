@@ -126,6 +126,15 @@ pub const BAD_SLOWLOG_COUNT: CommandError =
     CommandError::new("ERR count should be greater than or equal to -1");
 pub const NO_MONITOR_IN_EXEC: CommandError =
     CommandError::new("ERR MONITOR isn't allowed for DENY BLOCKING client");
+pub const BAD_RELOAD_OPTION: CommandError =
+    CommandError::new("ERR DEBUG RELOAD only supports the NOSAVE option.");
+pub const NO_RESP2: CommandError = CommandError::new("ERR RESP2 is not supported by this command");
+pub const BAD_PROTOCOL_TYPE: CommandError = CommandError::new(
+    "ERR Wrong protocol type name. Please use one of the following: \
+     string|integer|double|bignum|null|array|set|map|attrib|push|verbatim|true|false",
+);
+pub const SHUTDOWN_FAILED: CommandError =
+    CommandError::new("ERR Errors trying to SHUTDOWN. Check logs.");
 pub const NO_SHUTDOWN: CommandError = CommandError::new("ERR No shutdown in progress.");
 pub const LOADING: CommandError =
     CommandError::new("LOADING Redis is loading the dataset in memory");

@@ -10,6 +10,7 @@
 pub mod authentication;
 pub mod connections;
 pub mod data;
+pub mod debug_commands;
 pub mod dispatch;
 pub mod error;
 pub mod following;
@@ -22,6 +23,7 @@ pub mod persistence;
 pub mod publish;
 pub mod replication;
 pub mod scan;
+pub mod shutdown_commands;
 pub mod snapshots;
 pub mod spec;
 pub mod table;
@@ -98,7 +100,7 @@ pub struct Engine {
     pub active_expire: bool,
     /// Places among the words of the running request that neither SLOWLOG nor MONITOR shows: passwords.
     pub redacted: Vec<usize>,
-    /// From SHUTDOWN (or a signal) to its end, which is the process's unless something stops it.
+    /// A task ends the process, once replicas and the disk let it; SHUTDOWN ABORT takes this back.
     pub shutting_down: bool,
 }
 

@@ -39,6 +39,8 @@ const ROOMS: &[&[Spec]] = &[
     crate::stats::commands::COMMANDS,
     crate::stats::info_commands::COMMANDS,
     crate::stats::memory_commands::COMMANDS,
+    super::debug_commands::COMMANDS,
+    super::shutdown_commands::COMMANDS,
 ];
 
 /// A row with its place: the index under which statistics are kept.

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use crate::clients::ClientKey;
+use crate::engine::error::SHUTDOWN_FAILED;
 use crate::engine::intent::SaveWish;
 use crate::engine::pause::{PauseMode, Purpose};
 
@@ -21,8 +22,14 @@ pub async fn run(
     force: bool,
 ) {
     log::warn!("User requested shutdown...");
+    // A client's shutdown is under way since the command ran, so that ABORT finds it at once.
+    lock.with(|engine| engine.shutting_down |= client.is_none());
     if !now {
         wait_for_replicas(&lock).await;
+    }
+    if lock.with(|engine| !engine.shutting_down) {
+        log::warn!("Shutdown manually aborted.");
+        return give_up(&lock, client);
     }
     let (saves, loading) = lock.with(|engine| {
         let saves = match wish {
@@ -37,15 +44,7 @@ pub async fn run(
         if !take_snapshot::save_now(&lock).await {
             log::warn!("Error trying to save the DB, can't exit.");
             if !force {
-                lock.with(|engine| {
-                    engine.pauses.unpause(Purpose::Shutdown);
-                    if let Some(client) = client {
-                        engine.unblock(client, |reply| {
-                            reply.error("ERR Errors trying to SHUTDOWN. Check logs.")
-                        });
-                    }
-                });
-                return;
+                return give_up(&lock, client);
             }
         }
     }
@@ -59,6 +58,18 @@ pub async fn run(
     log::warn!("Sluice is now ready to exit, bye bye...");
     log::logger().flush();
     std::process::exit(0);
+}
+
+/// The server goes on, and who waits for its end is told.
+fn give_up(lock: &EngineLock, client: Option<ClientKey>) {
+    lock.with(|engine| {
+        engine.shutting_down = false;
+        engine.unpause(Purpose::Shutdown);
+        if let Some(client) = client {
+            engine.stats.count_error(SHUTDOWN_FAILED.code());
+            engine.unblock(client, |reply| reply.error(SHUTDOWN_FAILED.text()));
+        }
+    });
 }
 
 /// Writes are held back until every replica has what was written, or `shutdown-timeout` is over.
@@ -102,7 +113,7 @@ async fn wait_for_replicas(lock: &EngineLock) {
                     );
                 }
             }
-            lagging == 0 || over
+            lagging == 0 || over || !engine.shutting_down
         });
         if done {
             return;

@@ -1,0 +1,256 @@
+//! DEBUG: what tests and operators in trouble do to a running server. Refused unless `enable-debug-command` allows it.
+
+use std::thread;
+use std::time::Duration;
+
+use crate::clients::session::Blocked;
+use crate::keyspace::Key;
+use crate::keyspace::access;
+use crate::keyspace::digest::Digest;
+use crate::keyspace::entry::{Content, Entry, View};
+use crate::keyspace::object_commands::encoding_of;
+use crate::number;
+use crate::protocol::reply::Reply;
+use crate::protocol::request::Argv;
+use crate::rdb::opcode::Version;
+use crate::rdb::value_encoder;
+use crate::rdb::writer::Writer;
+
+use super::Node;
+use super::error::{self, CommandError};
+use super::help::reply_help;
+use super::intent::Intent;
+use super::spec::flag::{ADMIN, LOADING, NOSCRIPT, PROTECTED, STALE};
+use super::spec::{CommandResult, Keys, Outcome, Spec};
+
+const FLAGS: u32 = ADMIN | NOSCRIPT | LOADING | STALE | PROTECTED;
+
+pub const COMMANDS: &[Spec] = &[Spec::node("debug", -2, FLAGS, Keys::None, debug).doc(
+    "1.0.0",
+    "server",
+    "A container for debugging commands.",
+    "Depends on subcommand.",
+)];
+
+/// DEBUG subcommand [argument ...]
+fn debug(node: &mut Node, args: Argv, reply: &mut Reply) -> CommandResult {
+    let subcommand = args.get(1).to_ascii_lowercase();
+    match (&subcommand[..], args.len()) {
+        (b"help", 2) => reply_help(reply, "DEBUG", HELP),
+        (b"sleep", 3) => sleep(node, args, reply),
+        (b"set-active-expire", 3) => set_active_expire(node, args, reply),
+        (b"object", 3) => object(node, args, reply),
+        (b"populate", 3..=5) => populate(node, args, reply),
+        (b"digest", 2) => digest(node, reply),
+        (b"digest-value", 3..) => digest_value(node, args, reply),
+        (b"reload", _) => reload(node, args),
+        (b"log", 3) => log_text(args, reply),
+        (b"error", 3) => Err(CommandError::from(text(args.get(2)))),
+        (b"protocol", 3) => protocol(args, reply),
+        _ => Err(error::unknown_subcommand_or_arity("debug", args.get(1))),
+    }
+}
+
+const HELP: &[&str] = &[
+    "DIGEST",
+    "    Tells a digest of the whole dataset.",
+    "DIGEST-VALUE <key> [<key> ...]",
+    "    Tells a digest of each value.",
+    "ERROR <string>",
+    "    Answers with this error.",
+    "LOG <message>",
+    "    Writes a line into the server's log.",
+    "OBJECT <key>",
+    "    Tells how the value of a key is kept.",
+    "POPULATE <count> [<prefix>] [<size>]",
+    "    Creates <count> strings named <prefix>:<number> (default: key), each of <size> bytes if",
+    "    given. Keys that exist stay as they are. Replicas do not hear of it.",
+    "PROTOCOL <type>",
+    "    Answers with a value of this type: string, integer, double, bignum, null, array, set,",
+    "    map, attrib, push, verbatim, true or false.",
+    "RELOAD [NOSAVE]",
+    "    Saves the dataset, unless told not to, and replaces it by what the file has.",
+    "SET-ACTIVE-EXPIRE <0|1>",
+    "    With 0, expired keys go only when somebody asks for them.",
+    "SLEEP <seconds>",
+    "    Stops the whole server for that long. Fractions are allowed.",
+];
+
+/// DEBUG SLEEP seconds
+///
+/// Holds the engine on purpose: nobody is served meanwhile, replicas and their masters hear nothing, as if the machine
+/// were overloaded. The clock is read anew afterwards, so that deadlines that have passed are found at once.
+fn sleep(node: &mut Node, args: Argv, reply: &mut Reply) -> CommandResult {
+    let seconds = number::parse_f64(args.get(2)).unwrap_or(0.0);
+    thread::sleep(Duration::try_from_secs_f64(seconds).unwrap_or_default());
+    node.engine.refresh_time();
+    reply.ok();
+    Ok(Outcome::Replied)
+}
+
+/// DEBUG SET-ACTIVE-EXPIRE 0 | 1
+fn set_active_expire(node: &mut Node, args: Argv, reply: &mut Reply) -> CommandResult {
+    node.engine.active_expire = number::parse_i64(args.get(2)).is_some_and(|flag| flag != 0);
+    reply.ok();
+    Ok(Outcome::Replied)
+}
+
+/// DEBUG OBJECT key
+fn object(node: &mut Node, args: Argv, reply: &mut Reply) -> CommandResult {
+    let engine = &mut *node.engine;
+    let db = engine.clients.get(node.client).session.db;
+    let (now, version) = (engine.now, Version::redis(engine.config.rdb_version));
+    let mut writer = Writer::new(engine.config.rdbcompression);
+    let database = engine.keyspace.db(db);
+    let entry = database
+        .get(Key::new(args.get(2)))
+        .ok_or(error::NO_SUCH_KEY)?;
+    match entry.view() {
+        View::Int(value) => writer.integer(value),
+        View::Bytes(bytes) => writer.string(bytes),
+        View::Value(value) => value_encoder::write(value, version, &mut writer),
+    }
+    reply.simple(&format!(
+        "Value at:{:p} refcount:1 encoding:{} serializedlength:{} lru:{} lru_seconds_idle:{}",
+        &*entry,
+        encoding_of(&entry),
+        writer.bytes.len(),
+        entry.access(),
+        access::idle_seconds(entry.access(), now)
+    ));
+    Ok(Outcome::Replied)
+}
+
+/// DEBUG POPULATE count [prefix] [size]
+fn populate(node: &mut Node, args: Argv, reply: &mut Reply) -> CommandResult {
+    let not_negative = |at| {
+        let number = number::parse_i64(args.get(at));
+        number
+            .and_then(|number| usize::try_from(number).ok())
+            .ok_or(error::MUST_BE_POSITIVE)
+    };
+    let count = not_negative(2)?;
+    let prefix = if args.len() > 3 { args.get(3) } else { b"key" };
+    let size = if args.len() > 4 { not_negative(4)? } else { 0 };
+    let engine = &mut *node.engine;
+    if size as u64 > engine.config.proto_max_bulk_len {
+        return Err(error::STRING_TOO_LONG);
+    }
+    let db = engine.clients.get(node.client).session.db;
+    let mut data = engine.data(db, engine.expiry_rule(), engine.access_rule());
+    for index in 0..count {
+        let digits = index.to_string();
+        let name = [prefix, b":", digits.as_bytes()].concat();
+        let key = Key::new(&name);
+        if data.exists(key) {
+            continue;
+        }
+        let mut value = [b"value:", digits.as_bytes()].concat();
+        if size > 0 {
+            value.resize(size, 0);
+        }
+        data.store_entry(key, Entry::new(&name, None, Content::Bytes(&value)));
+        data.touched(key);
+    }
+    reply.ok();
+    Ok(Outcome::Replied)
+}
+
+/// DEBUG DIGEST
+fn digest(node: &mut Node, reply: &mut Reply) -> CommandResult {
+    let digest = Digest::of_dataset(&node.engine.keyspace.picture());
+    reply.simple(&digest.to_string());
+    Ok(Outcome::Replied)
+}
+
+/// DEBUG DIGEST-VALUE key [key ...]
+fn digest_value(node: &mut Node, args: Argv, reply: &mut Reply) -> CommandResult {
+    let engine = &mut *node.engine;
+    let db = engine.clients.get(node.client).session.db;
+    let mut data = engine.data(db, engine.expiry_rule(), engine.access_rule());
+    reply.array(args.len() - 2);
+    for key in args.skip(2).iter() {
+        let entry = data.inspect(Key::new(key));
+        let digest = entry.map_or(Digest::default(), |entry| Digest::of_value(&entry));
+        reply.simple(&digest.to_string());
+    }
+    Ok(Outcome::Replied)
+}
+
+/// DEBUG RELOAD [NOSAVE]
+fn reload(node: &mut Node, args: Argv) -> CommandResult {
+    let mut save = true;
+    for option in args.skip(2).iter() {
+        if !option.eq_ignore_ascii_case(b"nosave") {
+            return Err(error::BAD_RELOAD_OPTION);
+        }
+        save = false;
+    }
+    let parked = node.engine.park(node.client, Blocked::ForTask)?;
+    node.engine.intents.push(Intent::Reload {
+        client: node.client,
+        save,
+    });
+    Ok(parked)
+}
+
+/// DEBUG LOG message
+fn log_text(args: Argv, reply: &mut Reply) -> CommandResult {
+    log::warn!("DEBUG LOG: {}", text(args.get(2)));
+    reply.ok();
+    Ok(Outcome::Replied)
+}
+
+/// DEBUG PROTOCOL string | integer | double | bignum | null | array | set | map | attrib | push | verbatim | true | false
+fn protocol(args: Argv, reply: &mut Reply) -> CommandResult {
+    const BIG_NUMBER: &[u8] = b"1234567999999999999999999999999999999";
+    match &args.get(2).to_ascii_lowercase()[..] {
+        b"string" => reply.bulk(b"Hello World"),
+        b"integer" => reply.integer(12345),
+        b"double" => reply.double(b"3.141"),
+        b"bignum" if reply.is_resp3() => reply.raw(&[b"(", BIG_NUMBER, b"\r\n"].concat()),
+        b"bignum" => reply.bulk(BIG_NUMBER),
+        b"null" => reply.null(),
+        b"array" => {
+            reply.array(3);
+            (0..3).for_each(|number| reply.integer(number));
+        }
+        b"set" => {
+            reply.set(3);
+            (0..3).for_each(|number| reply.integer(number));
+        }
+        b"map" => {
+            reply.map(3);
+            for number in 0..3 {
+                reply.integer(number);
+                reply.boolean(number == 1);
+            }
+        }
+        b"attrib" => {
+            if reply.is_resp3() {
+                reply.raw(b"|1\r\n");
+                reply.bulk(b"key-popularity");
+                reply.array(2);
+                reply.bulk(b"key:123");
+                reply.integer(90);
+            }
+            reply.bulk(b"Some real reply following the attribute");
+        }
+        b"push" if !reply.is_resp3() => return Err(error::NO_RESP2),
+        b"push" => {
+            reply.push(2);
+            reply.bulk(b"server-cpu-usage");
+            reply.integer(42);
+            reply.bulk(b"Some real reply following the push reply");
+        }
+        b"verbatim" => reply.verbatim("txt", b"This is a verbatim\nstring"),
+        b"true" => reply.boolean(true),
+        b"false" => reply.boolean(false),
+        _ => return Err(error::BAD_PROTOCOL_TYPE),
+    }
+    Ok(Outcome::Replied)
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
