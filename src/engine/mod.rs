@@ -22,6 +22,7 @@ pub mod periodic;
 pub mod persistence;
 pub mod publish;
 pub mod replication;
+pub mod replication_info;
 pub mod scan;
 pub mod shutdown_commands;
 pub mod snapshots;

@@ -358,10 +358,3 @@ fn feeds_config(config: &Config) -> FeedsConfig {
         },
     }
 }
-
-impl Engine {
-    /// temporary
-    pub fn replication_info(&self, text: &mut String) {
-        text.push_str("role:master\r\n");
-    }
-}
