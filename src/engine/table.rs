@@ -25,7 +25,6 @@ const ROOMS: &[&[Spec]] = &[
     crate::types::hash::commands::COMMANDS,
     crate::keyspace::commands::COMMANDS,
     crate::keyspace::database_commands::COMMANDS,
-    crate::keyspace::digest_commands::COMMANDS,
     crate::keyspace::expire_commands::COMMANDS,
     crate::keyspace::object_commands::COMMANDS,
     crate::keyspace::scan_commands::COMMANDS,

@@ -9,7 +9,6 @@ pub mod access;
 pub mod commands;
 pub mod database_commands;
 pub mod digest;
-pub mod digest_commands;
 pub mod edit;
 pub mod entry;
 pub mod expire;
