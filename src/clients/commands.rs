@@ -95,6 +95,10 @@ fn echo(_: &mut Node, args: Argv, reply: &mut Reply) -> CommandResult {
 /// SELECT index
 fn select(node: &mut Node, args: Argv, reply: &mut Reply) -> CommandResult {
     let index = number::parse_i64(args.get(1)).ok_or(error::NOT_AN_INTEGER)?;
+    let int = i64::from(i32::MIN)..=i64::from(i32::MAX);
+    if !int.contains(&index) {
+        return Err(error::not_within(*int.start(), *int.end()));
+    }
     let index = usize::try_from(index)
         .ok()
         .filter(|index| *index < node.engine.keyspace.count());

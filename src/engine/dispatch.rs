@@ -47,13 +47,19 @@ impl Engine {
                 }
                 Err(refusal) => {
                     self.stats.commands[command.index].rejected += 1;
+                    let refusal = if command.spec.name == "exec" {
+                        self.discard_transaction(client);
+                        error::exec_aborted(&refusal)
+                    } else {
+                        refusal
+                    };
                     self.refuse(client, &refusal, Reply::new(&mut buffer, resp));
                     Flow::Next
                 }
             },
             Err(unknown) => {
-                if let Err(refusal) = self.authorize(client, 0) {
-                    self.refuse(client, &refusal, Reply::new(&mut buffer, resp));
+                if is_http(argv.get(0)) {
+                    self.turn_browser_away(client);
                 } else {
                     self.refuse(client, unknown, Reply::new(&mut buffer, resp));
                 }
@@ -118,6 +124,19 @@ impl Engine {
         }
         self.stats.count_error(refusal.code());
         reply.error(refusal.text());
+    }
+
+    /// Somebody makes a browser post to us: what follows its headers must not be executed.
+    fn turn_browser_away(&mut self, client: ClientKey) {
+        if let Some(client) = self.clients.find_mut(client) {
+            log::warn!(
+                "Possible SECURITY ATTACK detected. It looks like somebody is sending POST or Host: commands to Redis. \
+                 This is likely due to an attacker attempting to use Cross Protocol Scripting to compromise your \
+                 Redis instance. Connection from {} aborted.",
+                client.ends.peer
+            );
+            client.closing = Some(Closing::Now);
+        }
     }
 
     fn is_postponed(&self, client: ClientKey, spec: &Spec) -> bool {
@@ -198,7 +217,9 @@ impl Engine {
             } else {
                 !spec.has(flag::LOADING)
             };
-            if refused {
+            // Whoever waits for a master that will not do may turn elsewhere.
+            let turns_away = self.is_replica() && matches!(spec.name, "replicaof" | "slaveof");
+            if refused && !turns_away {
                 return Err(error::LOADING);
             }
         }
@@ -421,4 +442,9 @@ impl Engine {
 enum Admission {
     Run,
     Queue,
+}
+
+/// The words with which a browser would begin.
+fn is_http(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
 }

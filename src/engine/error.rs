@@ -193,20 +193,30 @@ pub const SCORES_BY_LEX: CommandError =
     CommandError::new("ERR syntax error, WITHSCORES not supported in combination with BYLEX");
 pub const NEGATIVE_LIMIT: CommandError = CommandError::new("ERR LIMIT can't be negative");
 pub const NO_KEYS_COUNTED: CommandError = CommandError::new("ERR numkeys should be greater than 0");
-/// A command that the table does not have.
+/// EXEC itself is refused: its transaction is over.
+pub fn exec_aborted(refusal: &CommandError) -> CommandError {
+    let reason = refusal.text();
+    let reason = reason.strip_prefix("ERR ").unwrap_or(reason);
+    CommandError::from(format!("EXECABORT Transaction discarded because of: {reason}"))
+}
+
+/// A command that the table does not have, with as much of its arguments as fits into 128 bytes.
 pub fn unknown_command<'a>(name: &[u8], arguments: impl Iterator<Item = &'a [u8]>) -> CommandError {
-    let mut text = format!(
-        "ERR unknown command '{}', with args beginning with: ",
-        clip(name, 128)
-    );
+    let mut shown = String::new();
     for argument in arguments {
-        if text.len() >= 128 + 60 {
+        if shown.len() >= QUOTED_BYTES_MAX {
             break;
         }
-        text.push_str(&format!("'{}' ", clip(argument, 128)));
+        let argument = clip(argument, QUOTED_BYTES_MAX - shown.len());
+        shown.push_str(&format!("'{argument}' "));
     }
-    CommandError::from(text)
+    CommandError::from(format!(
+        "ERR unknown command '{}', with args beginning with: {shown}",
+        clip(name, QUOTED_BYTES_MAX)
+    ))
 }
+
+const QUOTED_BYTES_MAX: usize = 128;
 
 pub fn unknown_subcommand(container: &str, name: &[u8]) -> CommandError {
     CommandError::from(format!(
@@ -257,6 +267,8 @@ pub fn unknown_subcommand_or_arity(container: &str, name: &[u8]) -> CommandError
     ))
 }
 
+/// As much of a text as is shown: it ends where a string in C would.
 fn clip(bytes: &[u8], most: usize) -> String {
-    String::from_utf8_lossy(&bytes[..bytes.len().min(most)]).into_owned()
+    let shown = bytes.split(|&byte| byte == 0).next().unwrap_or_default();
+    String::from_utf8_lossy(&shown[..shown.len().min(most)]).into_owned()
 }

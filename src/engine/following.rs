@@ -165,6 +165,7 @@ impl Engine {
     /// Carries out the next actions up to one that is the task's.
     pub fn next_link_step(&mut self, waker: &Waker) -> LinkStep {
         if self.is_link_killed() {
+            self.end_stream();
             self.link_event(Event::Closed);
             return LinkStep::Close;
         }
@@ -468,7 +469,12 @@ impl Engine {
             parser.request_end(next - 1)
         };
         if end > recorded {
-            self.record_applied(client, &stream[recorded..end]);
+            if self.is_in_transaction(client) {
+                // All or nothing: it counts once EXEC has come.
+                self.replication.following.held.extend_from_slice(&stream[recorded..end]);
+            } else {
+                self.record_applied(client, &stream[recorded..end]);
+            }
         }
         outcome
     }
@@ -479,29 +485,15 @@ impl Engine {
             .is_some_and(|client| client.session.transaction.is_some())
     }
 
-    /// The bytes of executed requests go into our own journal; inside a transaction they wait for its end.
+    /// The bytes of executed requests go into our own journal, behind those of a transaction that has ended with them.
     fn record_applied(&mut self, client: ClientKey, bytes: &[u8]) {
-        let Some(record) = self.clients.find(client) else {
-            return;
-        };
-        let (in_transaction, db) = (
-            record.session.transaction.is_some(),
-            record.session.db as u32,
-        );
-        let following = &mut self.replication.following;
-        let held_before = !following.held.is_empty();
-        if held_before || in_transaction {
-            following.held.extend_from_slice(bytes);
+        let Some(record) = self.clients.find(client) else { return };
+        let db = record.session.db as u32;
+        let held = self.replication.following.held.split();
+        if !held.is_empty() {
+            self.journal.append(&held);
         }
-        if in_transaction && (held_before || !bytes.is_empty()) {
-            return;
-        }
-        let end = if held_before {
-            let held = following.held.split();
-            self.journal.append(&held)
-        } else {
-            self.journal.append(bytes)
-        };
+        let end = self.journal.append(bytes);
         self.replication.following.link.applied(end, Some(db));
     }
 

@@ -87,10 +87,7 @@ impl Engine {
                 .is_ok_and(|command| command.spec.has(flag::WRITE))
         });
         if writes && self.is_replica() && self.config.replica_read_only {
-            return Err(CommandError::from(format!(
-                "EXECABORT Transaction discarded because of: {}",
-                error::READ_ONLY.text()
-            )));
+            return Err(error::exec_aborted(&error::READ_ONLY));
         }
         Ok(())
     }

@@ -125,9 +125,6 @@ fn replconf(node: &mut Node, args: Argv, reply: &mut Reply) -> CommandResult {
 /// REPLICAOF host port | NO ONE
 fn replicaof(node: &mut Node, args: Argv, reply: &mut Reply) -> CommandResult {
     let engine = &mut *node.engine;
-    if engine.persistence.loading.is_some() {
-        return Err(error::LOADING);
-    }
     let words = [args.get(1), args.get(2)];
     if words[0].eq_ignore_ascii_case(b"no") && words[1].eq_ignore_ascii_case(b"one") {
         if engine.is_replica() {
@@ -142,7 +139,6 @@ fn replicaof(node: &mut Node, args: Argv, reply: &mut Reply) -> CommandResult {
             "ERR Command is not valid when client is a replica.",
         ));
     }
-    number::parse_i64(words[1]).ok_or(error::NOT_AN_INTEGER)?;
     let master = MasterAddress::parse(&words).ok().flatten();
     let master = master.ok_or(CommandError::new("ERR Invalid master port"))?;
     if engine.config.replicaof.as_ref() == Some(&master) {

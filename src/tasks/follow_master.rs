@@ -122,6 +122,7 @@ impl Task {
         let _ =
             socket.set_keepalive((keepalive > 0).then(|| Duration::from_secs(keepalive.into())));
         self.socket = Some(Async::new_nonblocking(socket)?);
+        log::info!("MASTER <-> REPLICA sync started");
         Ok(())
     }
 
