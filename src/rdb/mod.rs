@@ -43,6 +43,6 @@ pub mod value_encoder;
 pub mod dump;
 
 #[cfg(test)]
-mod fixtures;
+pub mod fixtures;
 #[cfg(test)]
 mod frame_tests;

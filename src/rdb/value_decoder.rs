@@ -257,7 +257,17 @@ impl ValueBuilder {
                 return Ok(());
             }
             ValueType::SetIntset => {
-                Set::from_intset(Intset::from_bytes(blob.into_vec())?, &limits.set).into_value()
+                let intset = Intset::from_bytes(blob.into_vec())?;
+                if intset.is_empty() {
+                    // Servers skip other empty collections, but no server has ever written this.
+                    return Err(Problem::from(Malformed {
+                        structure: "intset",
+                        byte: 4,
+                        expected: "at least one member".to_owned(),
+                        found: "none".to_owned(),
+                    }));
+                }
+                Set::from_intset(intset, &limits.set).into_value()
             }
             other => {
                 let pack = match other {

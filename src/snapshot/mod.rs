@@ -3,9 +3,13 @@
 //! [`walk`] turns a snapshot into the bytes of an RDB file and lets go of it on the way; [`loading`] turns such bytes into a
 //! keyspace. Both know neither files nor sockets: bytes go to whoever asked, and come from whoever has them.
 
+pub mod check;
 pub mod commands;
 pub mod loading;
 pub mod walk;
+
+#[cfg(test)]
+mod tests;
 
 use crate::clock::UnixMillis;
 use crate::journal::position::Position;
