@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::clients::session::Blocked;
 use crate::keyspace::Key;
 use crate::keyspace::access;
-use crate::keyspace::digest::Digest;
+use crate::keyspace::digest_commands::{digest, digest_value};
 use crate::keyspace::entry::{Content, Entry, View};
 use crate::keyspace::object_commands::encoding_of;
 use crate::number;
@@ -41,7 +41,7 @@ fn debug(node: &mut Node, args: Argv, reply: &mut Reply) -> CommandResult {
         (b"set-active-expire", 3) => set_active_expire(node, args, reply),
         (b"object", 3) => object(node, args, reply),
         (b"populate", 3..=5) => populate(node, args, reply),
-        (b"digest", 2) => digest(node, reply),
+        (b"digest", 2) => digest(node, args, reply),
         (b"digest-value", 3..) => digest_value(node, args, reply),
         (b"reload", _) => reload(node, args),
         (b"log", 3) => log_text(args, reply),
@@ -153,27 +153,6 @@ fn populate(node: &mut Node, args: Argv, reply: &mut Reply) -> CommandResult {
         data.touched(key);
     }
     reply.ok();
-    Ok(Outcome::Replied)
-}
-
-/// DEBUG DIGEST
-fn digest(node: &mut Node, reply: &mut Reply) -> CommandResult {
-    let digest = Digest::of_dataset(&node.engine.keyspace.picture());
-    reply.simple(&digest.to_string());
-    Ok(Outcome::Replied)
-}
-
-/// DEBUG DIGEST-VALUE key [key ...]
-fn digest_value(node: &mut Node, args: Argv, reply: &mut Reply) -> CommandResult {
-    let engine = &mut *node.engine;
-    let db = engine.clients.get(node.client).session.db;
-    let mut data = engine.data(db, engine.expiry_rule(), engine.access_rule());
-    reply.array(args.len() - 2);
-    for key in args.skip(2).iter() {
-        let entry = data.inspect(Key::new(key));
-        let digest = entry.map_or(Digest::default(), |entry| Digest::of_value(&entry));
-        reply.simple(&digest.to_string());
-    }
     Ok(Outcome::Replied)
 }
 
