@@ -30,7 +30,10 @@ pub struct KeyFacts {
 pub enum Begin {
     Index(i32),
     /// Behind `word`, looked for from word `from` on; from the end where that is negative.
-    Keyword { word: &'static str, from: i32 },
+    Keyword {
+        word: &'static str,
+        from: i32,
+    },
     Unknown,
 }
 
@@ -38,7 +41,11 @@ pub enum Begin {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Find {
     /// `last` counts from the beginning, or from the end where it is negative; with a limit of 2, half of the words are.
-    Range { last: i32, step: i32, limit: i32 },
+    Range {
+        last: i32,
+        step: i32,
+        limit: i32,
+    },
     /// The first word says how many follow it.
     Count,
     Unknown,

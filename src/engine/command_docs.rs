@@ -88,7 +88,9 @@ fn describe_argument(argument: &Argument, reply: &mut Reply) {
         ("since", argument.since),
         ("deprecated_since", argument.deprecated_since),
     ];
-    let texts = texts.iter().filter_map(|(name, text)| Some((name, (*text)?)));
+    let texts = texts
+        .iter()
+        .filter_map(|(name, text)| Some((name, (*text)?)));
     let flags: Vec<&str> = [
         (argument.optional, "optional"),
         (argument.multiple, "multiple"),

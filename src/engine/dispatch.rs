@@ -349,7 +349,7 @@ impl Engine {
                 argv,
                 &mut reply,
             ),
-            Run::OnNode(run) => run(
+            Run::OnNode(run) | Run::Both(_, run) => run(
                 &mut Node {
                     engine: self,
                     client,

@@ -135,6 +135,13 @@ pub const BAD_PROTOCOL_TYPE: CommandError = CommandError::new(
 );
 pub const SHUTDOWN_FAILED: CommandError =
     CommandError::new("ERR Errors trying to SHUTDOWN. Check logs.");
+pub const INVALID_COMMAND: CommandError = CommandError::new("ERR Invalid command specified");
+pub const INVALID_ARITY: CommandError =
+    CommandError::new("ERR Invalid number of arguments specified for command");
+pub const INVALID_ARGUMENTS: CommandError =
+    CommandError::new("ERR Invalid arguments specified for command");
+pub const NO_KEY_ARGUMENTS: CommandError =
+    CommandError::new("ERR The command has no key arguments");
 pub const NO_SHUTDOWN: CommandError = CommandError::new("ERR No shutdown in progress.");
 pub const LOADING: CommandError =
     CommandError::new("LOADING Redis is loading the dataset in memory");

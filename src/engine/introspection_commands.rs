@@ -4,6 +4,7 @@ use crate::glob;
 use crate::protocol::reply::Reply;
 use crate::protocol::request::Argv;
 
+use super::Node;
 use super::catalogue::{self, Begin, Find};
 use super::categories;
 use super::command_docs::docs;
@@ -13,18 +14,15 @@ use super::key_spec::{KeyPlace, KeySpec, key_places, key_specs, legacy_range};
 use super::spec::flag::{LOADING, STALE};
 use super::spec::{CommandResult, Keys, Outcome, Run, Spec};
 use super::table::{self, Command, Lookup};
-use super::Node;
 
 const FLAGS: u32 = LOADING | STALE;
 
-pub const COMMANDS: &[Spec] = &[Spec::node("command", -1, FLAGS, Keys::None, command)
-    .with_subcommands(COMMAND)
-    .doc(
-        "2.8.13",
-        "server",
-        "Returns detailed information about all commands.",
-        "O(N) where N is the total number of Redis commands",
-    )];
+pub const COMMANDS: &[Spec] = &[Spec::both("command", FLAGS, COMMAND, command).doc(
+    "2.8.13",
+    "server",
+    "Returns detailed information about all commands.",
+    "O(N) where N is the total number of Redis commands",
+)];
 
 const COMMAND: &[Spec] = &[
     Spec::node("command|count", 2, FLAGS, Keys::None, count).doc(
@@ -57,7 +55,14 @@ const COMMAND: &[Spec] = &[
         "Extracts the key names from an arbitrary command.",
         "O(N) where N is the number of arguments to the command",
     ),
-    Spec::node("command|getkeysandflags", -3, FLAGS, Keys::None, getkeysandflags).doc(
+    Spec::node(
+        "command|getkeysandflags",
+        -3,
+        FLAGS,
+        Keys::None,
+        getkeysandflags,
+    )
+    .doc(
         "7.0.0",
         "server",
         "Extracts the key names and access flags for an arbitrary command.",

@@ -30,7 +30,11 @@ pub fn key_specs(spec: &Spec) -> Vec<KeySpec> {
         begin,
         find,
     };
-    places(spec, facts).into_iter().enumerate().map(with_flags).collect()
+    places(spec, facts)
+        .into_iter()
+        .enumerate()
+        .map(with_flags)
+        .collect()
 }
 
 fn places(spec: &Spec, facts: Option<&Facts>) -> Vec<(Begin, Find)> {
@@ -53,7 +57,9 @@ fn places(spec: &Spec, facts: Option<&Facts>) -> Vec<(Begin, Find)> {
             let single = told.len().saturating_sub(1) as i32;
             let begin = first + single;
             let last = if last < 0 { last } else { last - begin };
-            let mut places: Vec<_> = (first..begin).map(|at| (Begin::Index(at), one(0))).collect();
+            let mut places: Vec<_> = (first..begin)
+                .map(|at| (Begin::Index(at), one(0)))
+                .collect();
             let rest = Find::Range {
                 last,
                 step,
@@ -197,9 +203,9 @@ fn keyword(word: &str, from: i32, argv: Argv) -> Option<i32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::spec::{CommandResult, NodeCommand, TWO_KEYS};
     use crate::engine::Node;
     use crate::engine::spec::Outcome;
+    use crate::engine::spec::{CommandResult, NodeCommand, TWO_KEYS};
     use crate::protocol::reply::Reply;
     use crate::protocol::request::OwnedRequest;
 
@@ -230,7 +236,12 @@ mod tests {
             last: -1,
             step: 2,
         };
-        check("rename", TWO_KEYS, "rename a b", "a RW+access+delete, b OW+update");
+        check(
+            "rename",
+            TWO_KEYS,
+            "rename a b",
+            "a RW+access+delete, b OW+update",
+        );
         check(
             "sdiffstore",
             all,
@@ -255,7 +266,12 @@ mod tests {
             "xread count 1 streams a b 1 2",
             "a RO+access, b RO+access",
         );
-        check("sort", one, "sort k by x store d", "k RO+access, d OW+update");
+        check(
+            "sort",
+            one,
+            "sort k by x store d",
+            "k RO+access, d OW+update",
+        );
         check("spublish", Keys::None, "spublish c m", "");
         check(
             "migrate",

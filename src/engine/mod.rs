@@ -8,6 +8,9 @@
 //! [`data`] what data commands see, [`unit`] what a command has changed, [`transaction`], [`watch`], [`periodic`].
 
 pub mod authentication;
+pub mod catalogue;
+pub mod categories;
+pub mod command_docs;
 pub mod connections;
 pub mod data;
 pub mod debug_commands;
@@ -16,6 +19,8 @@ pub mod error;
 pub mod following;
 pub mod help;
 pub mod intent;
+pub mod introspection_commands;
+pub mod key_spec;
 pub mod log_role;
 pub mod pause;
 pub mod periodic;

@@ -29,6 +29,8 @@ pub enum Run {
     OnNode(NodeCommand),
     /// The second word chooses among these.
     Container(&'static [Spec]),
+    /// As a container, but also a command by itself, without a second word.
+    Both(&'static [Spec], NodeCommand),
 }
 
 /// Properties of a command, as COMMAND names them.
@@ -56,7 +58,7 @@ pub mod flag {
     /// Meets keys that the request does not name: what expires on the way is recorded each for itself. Not in COMMAND.
     pub const TOUCHES_ARBITRARY_KEYS: u32 = 1 << 19;
 
-    /// Names in the order in which COMMAND lists them.
+    /// Names in the order in which COMMAND lists them; flags without one are not told.
     pub const NAMES: &[(u32, &str)] = &[
         (WRITE, "write"),
         (READONLY, "readonly"),
@@ -71,7 +73,6 @@ pub mod flag {
         (SKIP_SLOWLOG, "skip_slowlog"),
         (FAST, "fast"),
         (NO_AUTH, "no_auth"),
-        (MAY_REPLICATE, "may_replicate"),
         (NO_MULTI, "no_multi"),
         (NO_ASYNC_LOADING, "no_async_loading"),
         (ALLOW_BUSY, "allow_busy"),
@@ -137,6 +138,16 @@ impl Spec {
         Self::new(name, arity, flags, keys, Run::OnNode(run))
     }
 
+    /// A command that is also the container of `subcommands`.
+    pub const fn both(
+        name: &'static str,
+        flags: u32,
+        subcommands: &'static [Spec],
+        run: NodeCommand,
+    ) -> Self {
+        Self::new(name, -1, flags, Keys::None, Run::Both(subcommands, run))
+    }
+
     pub const fn container(name: &'static str, subcommands: &'static [Spec]) -> Self {
         Self::new(name, -2, 0, Keys::None, Run::Container(subcommands))
     }
@@ -185,7 +196,7 @@ impl Spec {
     /// The subcommands of a container.
     pub fn subcommands(&self) -> &'static [Spec] {
         match self.run {
-            Run::Container(specs) => specs,
+            Run::Container(specs) | Run::Both(specs, _) => specs,
             _ => &[],
         }
     }

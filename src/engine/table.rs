@@ -39,6 +39,7 @@ const ROOMS: &[&[Spec]] = &[
     crate::stats::info_commands::COMMANDS,
     crate::stats::memory_commands::COMMANDS,
     super::debug_commands::COMMANDS,
+    super::introspection_commands::COMMANDS,
     super::shutdown_commands::COMMANDS,
 ];
 
@@ -104,7 +105,7 @@ pub fn lookup(argv: Argv) -> Lookup {
     let Some(command) = find(argv.get(0)) else {
         return Lookup::Unknown;
     };
-    if !matches!(command.spec.run, Run::Container(_)) || argv.len() < 2 {
+    if !matches!(command.spec.run, Run::Container(_) | Run::Both(..)) || argv.len() < 2 {
         return Lookup::Found(command);
     }
     let mut lower = [0; NAME_BYTES_MAX];
@@ -137,6 +138,12 @@ pub fn find_full(name: &[u8]) -> Option<&'static Command> {
 /// Every row, subcommands behind their container.
 pub fn all() -> &'static [&'static Command] {
     &TABLE.all
+}
+
+/// The rows that are no subcommands.
+pub fn top_level() -> impl Iterator<Item = &'static Command> + Clone {
+    let is_top = |command: &&Command| !command.spec.name.contains('|');
+    all().iter().copied().filter(is_top)
 }
 
 impl Lookup {
