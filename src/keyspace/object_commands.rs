@@ -2,6 +2,7 @@
 
 use crate::engine::data::Data;
 use crate::engine::error::CommandError;
+use crate::engine::help;
 use crate::engine::spec::flag::{LOADING, READONLY, STALE};
 use crate::engine::spec::{CommandResult, Keys, Outcome, Spec};
 use crate::protocol::reply::Reply;
@@ -50,7 +51,7 @@ const OBJECT: &[Spec] = &[
         "Returns the number of references to a value.",
         "O(1)",
     ),
-    Spec::data("object|help", 2, LOADING | STALE, Keys::None, help).doc(
+    Spec::data("object|help", 2, LOADING | STALE, Keys::None, object_help).doc(
         "6.2.0",
         "generic",
         "Lists the subcommands.",
@@ -140,25 +141,21 @@ fn freq(data: &mut Data, args: Argv, reply: &mut Reply) -> CommandResult {
 }
 
 /// OBJECT HELP
-fn help(_: &mut Data, _: Argv, reply: &mut Reply) -> CommandResult {
-    const LINES: &[&str] = &[
-        "OBJECT <subcommand> <key>. The subcommands:",
-        "ENCODING",
-        "    How the value of the key is kept in memory.",
-        "FREQ",
-        "    How often the key is used, as a logarithmic counter; under an LFU policy only.",
-        "IDLETIME",
-        "    Seconds since the key was last used; not under an LFU policy.",
-        "REFCOUNT",
-        "    How many references there are to the value.",
-        "HELP",
-        "    These lines.",
-    ];
-    reply.array(LINES.len());
-    for line in LINES {
-        reply.simple(line);
-    }
-    Ok(Outcome::Replied)
+fn object_help(_: &mut Data, _: Argv, reply: &mut Reply) -> CommandResult {
+    help::reply_help(
+        reply,
+        "OBJECT",
+        &[
+            "ENCODING <key>",
+            "    How the value of the key is kept in memory.",
+            "FREQ <key>",
+            "    How often the key is used, as a logarithmic counter; under an LFU policy only.",
+            "IDLETIME <key>",
+            "    Seconds since the key was last used; not under an LFU policy.",
+            "REFCOUNT <key>",
+            "    How many references there are to the value.",
+        ],
+    )
 }
 
 /// What accesses are kept as, whatever this client's own ones do.

@@ -1,15 +1,16 @@
 //! Looking for keys without knowing them: SCAN, KEYS, RANDOMKEY.
 
+use crate::clock::UnixMillis;
 use crate::engine::data::{Data, ExpiryRule};
-use crate::engine::error::{self, CommandError};
+use crate::engine::scan::{self, ScanOptions, ScanReply};
 use crate::engine::spec::flag::{READONLY, TOUCHES_ARBITRARY_KEYS};
 use crate::engine::spec::{CommandResult, Keys, Outcome, Spec};
 use crate::glob;
-use crate::number::{self, Digits};
 use crate::protocol::reply::Reply;
 use crate::protocol::request::Argv;
 
 use super::Key;
+use super::entry::Entry;
 
 const FLAGS: u32 = READONLY | TOUCHES_ARBITRARY_KEYS;
 
@@ -34,94 +35,57 @@ pub const COMMANDS: &[Spec] = &[
     ),
 ];
 
-/// How many leaves one call of SCAN visits at most, for each key it is to return: with a pattern that matches little, a
-/// call ends without having found anything.
-const LEAVES_PER_COUNT: usize = 10;
-
 /// How often RANDOMKEY draws again when it meets a key that has expired but may not be deleted.
 const DRAWS_MAX: usize = 100;
 
 /// SCAN cursor [MATCH pattern] [COUNT count] [TYPE type]
 fn scan(data: &mut Data, args: Argv, reply: &mut Reply) -> CommandResult {
-    let mut cursor = number::parse_cursor(args.get(1)).ok_or(error::INVALID_CURSOR)?;
-    let options = Options::parse(args)?;
-    let mut found: Vec<Vec<u8>> = Vec::new();
+    let cursor = scan::parse_cursor(args.get(1))?;
+    let options = ScanOptions::parse(args, 2, true)?;
+    let hidden = Hidden::of(data);
     let mut expired: Vec<Vec<u8>> = Vec::new();
-    let now = data.now;
-    let may_expire = data.expiry_rule != ExpiryRule::Ignore && data.database().volatile_len() > 0;
-    for _ in 0..options.count.saturating_mul(LEAVES_PER_COUNT) {
-        cursor = data.database().scan(cursor, |entry| {
-            if !options.admits(entry.key(), || entry.type_of().name()) {
-                return;
-            }
-            if may_expire && entry.is_expired(now) {
-                expired.push(entry.key().to_vec());
-            } else {
-                found.push(entry.key().to_vec());
-            }
-        });
-        if cursor == 0 || found.len() + expired.len() >= options.count {
-            break;
+    let mut found = ScanReply::begin(reply);
+    let next = options.walk_table(data.database().table(), cursor, |entry| {
+        let is_wanted = options.matches(entry.key())
+            && options.type_name.is_none_or(|wanted| {
+                wanted.eq_ignore_ascii_case(entry.type_of().name().as_bytes())
+            });
+        if !is_wanted {
+            return;
         }
-    }
+        if hidden.hides(entry) {
+            expired.push(entry.key().to_vec());
+        } else {
+            reply.bulk(entry.key());
+            found.length += 1;
+        }
+    });
+    found.finish(reply, next);
     if data.decides_expiry() {
         for key in &expired {
             data.expire(Key::new(key));
         }
     }
-    reply.array(2);
-    reply.bulk(Digits::new().of(cursor));
-    reply.array(found.len());
-    for key in &found {
-        reply.bulk(key);
-    }
     Ok(Outcome::Replied)
 }
 
-struct Options<'a> {
-    pattern: Option<&'a [u8]>,
-    count: usize,
-    type_name: Option<&'a [u8]>,
+/// Which keys are there and yet are not, because their time has passed.
+struct Hidden {
+    /// Later than any expiry that counts.
+    before: Option<UnixMillis>,
 }
 
-impl<'a> Options<'a> {
-    fn parse(args: Argv<'a>) -> Result<Self, CommandError> {
-        let mut options = Options {
-            pattern: None,
-            count: 10,
-            type_name: None,
-        };
-        let mut at = 2;
-        while at < args.len() {
-            let word = args.get(at);
-            if at + 1 == args.len() {
-                return Err(error::SYNTAX);
-            }
-            let value = args.get(at + 1);
-            if word.eq_ignore_ascii_case(b"COUNT") {
-                let count = number::parse_i64(value).ok_or(error::NOT_AN_INTEGER)?;
-                options.count = usize::try_from(count).unwrap_or(0);
-                if options.count == 0 {
-                    return Err(error::SYNTAX);
-                }
-            } else if word.eq_ignore_ascii_case(b"MATCH") {
-                options.pattern = Some(value).filter(|pattern| *pattern != b"*");
-            } else if word.eq_ignore_ascii_case(b"TYPE") {
-                options.type_name = Some(value);
-            } else {
-                return Err(error::SYNTAX);
-            }
-            at += 2;
+impl Hidden {
+    fn of(data: &Data) -> Self {
+        let counts =
+            data.expiry_rule != ExpiryRule::Ignore && data.database().volatile_len() > 0;
+        Hidden {
+            before: counts.then_some(data.now),
         }
-        Ok(options)
     }
 
-    fn admits(&self, key: &[u8], type_name: impl FnOnce() -> &'static str) -> bool {
-        self.type_name
-            .is_none_or(|wanted| wanted.eq_ignore_ascii_case(type_name().as_bytes()))
-            && self
-                .pattern
-                .is_none_or(|pattern| glob::matches(pattern, key, false))
+    fn hides(&self, entry: &Entry) -> bool {
+        self.before.is_some_and(|now| entry.is_expired(now))
     }
 }
 
@@ -129,13 +93,12 @@ impl<'a> Options<'a> {
 fn keys(data: &mut Data, args: Argv, reply: &mut Reply) -> CommandResult {
     let pattern = args.get(1);
     let all = pattern == b"*";
-    let now = data.now;
-    let may_expire = data.expiry_rule != ExpiryRule::Ignore && data.database().volatile_len() > 0;
+    let hidden = Hidden::of(data);
     let mark = reply.begin_deferred();
     let mut count = 0;
     for entry in data.database().table().iter() {
         let matches = all || glob::matches(pattern, entry.key(), false);
-        if matches && !(may_expire && entry.is_expired(now)) {
+        if matches && !hidden.hides(&entry) {
             reply.bulk(entry.key());
             count += 1;
         }
@@ -146,13 +109,13 @@ fn keys(data: &mut Data, args: Argv, reply: &mut Reply) -> CommandResult {
 
 /// RANDOMKEY
 fn randomkey(data: &mut Data, _: Argv, reply: &mut Reply) -> CommandResult {
+    let hidden = Hidden::of(data);
     for draw in 0.. {
         let database = data.keyspace.db(data.db);
         let Some(entry) = database.random(data.random) else {
             break;
         };
-        let hidden = data.expiry_rule != ExpiryRule::Ignore && entry.is_expired(data.now);
-        if !hidden || (!data.decides_expiry() && draw >= DRAWS_MAX) {
+        if !hidden.hides(&entry) || (!data.decides_expiry() && draw >= DRAWS_MAX) {
             reply.bulk(entry.key());
             return Ok(Outcome::Replied);
         }
