@@ -58,9 +58,6 @@ pub const RANK_ZERO: CommandError = CommandError::new(
     "ERR RANK can't be zero: use 1 to start from the first match, 2 from the second ... or use negative to start from the \
      end of the list",
 );
-pub const RANK_OUT_OF_RANGE: CommandError = CommandError::new(
-    "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807",
-);
 pub const INVALID_CURSOR: CommandError = CommandError::new("ERR invalid cursor");
 pub const NOT_AN_INTEGER_IN_HASH: CommandError =
     CommandError::new("ERR hash value is not an integer");

@@ -26,6 +26,7 @@ pub mod pause;
 pub mod periodic;
 pub mod persistence;
 pub mod publish;
+pub mod random_count;
 pub mod replication;
 pub mod replication_info;
 pub mod scan;
@@ -35,6 +36,8 @@ pub mod spec;
 pub mod table;
 pub mod transaction;
 pub mod transaction_commands;
+#[cfg(test)]
+pub mod trial;
 pub mod unit;
 pub mod watch;
 

@@ -9,7 +9,7 @@ use crate::cow::element;
 use crate::number::Digits;
 
 /// Whether no two of the elements have the same text. Allocates nothing for up to 128 of them.
-pub fn all_distinct<'e>(elements: impl Iterator<Item = Element<'e>> + Clone) -> bool {
+pub fn all_distinct<'e>(mut elements: impl Iterator<Item = Element<'e>> + Clone) -> bool {
     let mut digits = Digits::new();
     let mut hashes: SmallVec<[u64; 128]> = elements
         .clone()
@@ -21,9 +21,7 @@ pub fn all_distinct<'e>(elements: impl Iterator<Item = Element<'e>> + Clone) -> 
     }
     // Equal hashes of different texts are possible, if hardly.
     let mut seen = HashSet::new();
-    elements
-        .map(|element| seen.insert(element.to_vec()))
-        .all(|is_new| is_new)
+    elements.all(|element| seen.insert(element.to_vec()))
 }
 
 #[cfg(test)]

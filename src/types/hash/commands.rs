@@ -3,7 +3,8 @@
 use crate::compact::Element;
 use crate::config::Config;
 use crate::engine::data::{Data, Event};
-use crate::engine::error;
+use crate::engine::error::{self, CommandError};
+use crate::engine::random_count::RandomCount;
 use crate::engine::scan::{self, ScanOptions, ScanReply};
 use crate::engine::spec::flag::{DENYOOM, FAST, READONLY, WRITE};
 use crate::engine::spec::{CommandResult, ONE_KEY, Outcome, Spec};
@@ -11,7 +12,6 @@ use crate::keyspace::Key;
 use crate::number::{self, Digits, Extended};
 use crate::protocol::reply::Reply;
 use crate::protocol::request::Argv;
-use crate::types::set::commands::RandomCount;
 
 use super::{Hash, Limits};
 
@@ -130,7 +130,7 @@ pub fn limits(config: &Config) -> Limits {
 
 /// HSET key field value [field value ...]
 fn hset(data: &mut Data, args: Argv, reply: &mut Reply) -> CommandResult {
-    if args.len() % 2 != 0 {
+    if !args.len().is_multiple_of(2) {
         return Err(error::wrong_arity("hset"));
     }
     let added = set_fields(data, args)?;
@@ -140,7 +140,7 @@ fn hset(data: &mut Data, args: Argv, reply: &mut Reply) -> CommandResult {
 
 /// HMSET key field value [field value ...]
 fn hmset(data: &mut Data, args: Argv, reply: &mut Reply) -> CommandResult {
-    if args.len() % 2 != 0 {
+    if !args.len().is_multiple_of(2) {
         return Err(error::wrong_arity("hmset"));
     }
     set_fields(data, args)?;
@@ -149,7 +149,7 @@ fn hmset(data: &mut Data, args: Argv, reply: &mut Reply) -> CommandResult {
 }
 
 /// Sets the fields named from word 2 on. Returns how many were not there.
-fn set_fields(data: &mut Data, args: Argv) -> Result<i64, error::CommandError> {
+fn set_fields(data: &mut Data, args: Argv) -> Result<i64, CommandError> {
     let key = Key::new(args.get(1));
     let limits = limits(data.config);
     let count = (args.len() - 2) / 2;
@@ -406,4 +406,32 @@ fn hscan(data: &mut Data, args: Argv, reply: &mut Reply) -> CommandResult {
     });
     answer.finish(reply, cursor);
     Ok(Outcome::Replied)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::engine::trial::{Done, Trial};
+
+    #[test]
+    fn events_and_numbers_of_changes_are_those_of_redis() {
+        let mut trial = Trial::new();
+        trial.check(&[
+            ("HSET h a 1 b 2", "hset h", 2),
+            ("HSET h a 1", "hset h", 1),
+            ("HMSET h c x", "hset h", 1),
+            ("HSETNX h a 5", "", 0),
+            ("HSETNX h d 5", "hset h", 1),
+            ("HINCRBY h b 40", "hincrby h", 1),
+            ("HDEL h nope", "", 0),
+            ("HDEL none a", "", 0),
+            ("HDEL h a nope b", "hdel h", 2),
+            ("HDEL h c d", "hdel h, del h", 2),
+        ]);
+        let sum = trial.run("HINCRBYFLOAT h f 1.5");
+        let expected = Done {
+            effect: Some("HSET h f 1.5".into()),
+            ..Done::verbatim("hincrbyfloat h", 1)
+        };
+        assert_eq!(sum, expected);
+    }
 }

@@ -76,7 +76,7 @@ impl Hash {
             found,
         };
         let elements = pack.len();
-        if elements % 2 != 0 {
+        if !elements.is_multiple_of(2) {
             return Err(malformed(
                 "a value behind each field",
                 format!("{elements} elements"),

@@ -463,85 +463,11 @@ fn word(end: End) -> &'static [u8] {
 
 #[cfg(test)]
 mod tests {
-    use crate::clock::{Clock, UnixMillis};
-    use crate::config::Config;
-    use crate::engine::data::{Event, ExpiryRule};
-    use crate::engine::spec::Run;
-    use crate::engine::{Engine, table};
-    use crate::journal::effect::Framing;
-    use crate::keyspace::access::AccessRule;
-    use crate::protocol::reply::{Reply, ReplyBuffer, Resp};
-    use crate::protocol::request::OwnedRequest;
-    use crate::random::Random;
-
-    struct World {
-        engine: Engine,
-    }
-
-    /// What a request has brought about.
-    #[derive(Debug, PartialEq)]
-    struct Done {
-        events: String,
-        changes: u64,
-        /// What is recorded in place of the request.
-        effect: Option<String>,
-    }
-
-    impl World {
-        fn new() -> Self {
-            let clock = Clock::manual(UnixMillis(1_000));
-            let mut engine = Engine::new(Config::default(), clock, Random::from_seed(1));
-            engine.journal.create_backlog(1 << 20);
-            engine.unit.effects.set_stream_db(Some(0));
-            engine.unit.notifying = true;
-            engine.unit.recording = true;
-            World { engine }
-        }
-
-        fn run(&mut self, request: &str) -> Done {
-            let request = OwnedRequest::new(request.split(' ').map(str::as_bytes));
-            let argv = request.argv();
-            let command = table::lookup(argv).command(argv).expect("a known command");
-            let Run::OnData(run) = command.spec.run else {
-                panic!("a data command");
-            };
-            let engine = &mut self.engine;
-            let start = engine.journal.end();
-            engine.unit.replaced = false;
-            let mut buffer = ReplyBuffer::default();
-            run(
-                &mut engine.data(0, ExpiryRule::Delete, AccessRule::Lru),
-                argv,
-                &mut Reply::new(&mut buffer, Resp::Two),
-            )
-            .expect("no refusal");
-            let events = std::mem::take(&mut engine.unit.events);
-            let events: Vec<String> = events
-                .iter()
-                .filter(|event| event.class != Event::New)
-                .map(|event| format!("{} {}", event.name, String::from_utf8_lossy(&event.key)))
-                .collect();
-            engine
-                .unit
-                .effects
-                .finish(Framing::Together, &mut engine.journal);
-            let mut blocks = Vec::new();
-            let mut cursor = engine.journal.reader_at(start).expect("in the backlog");
-            cursor.next(1 << 20, &mut blocks).expect("in the backlog");
-            let words = String::from_utf8(blocks.concat()).expect("text");
-            let words: Vec<&str> = words.split("\r\n").skip(2).step_by(2).collect();
-            Done {
-                events: events.join(", "),
-                changes: std::mem::take(&mut engine.unit.dirty),
-                effect: engine.unit.replaced.then(|| words.join(" ")),
-            }
-        }
-    }
+    use crate::engine::trial::Trial;
 
     #[test]
     fn events_and_numbers_of_changes_are_those_of_redis() {
-        let mut world = World::new();
-        for (request, events, changes) in [
+        Trial::new().check(&[
             ("LPUSH l a b c", "lpush l", 3),
             ("RPUSHX l d", "rpush l", 1),
             ("LPUSHX no x", "", 0),
@@ -566,25 +492,18 @@ mod tests {
             ("LTRIM l 5 1", "ltrim l, del l", 3),
             ("RPUSH x a a", "rpush x", 2),
             ("LREM x 0 a", "lrem x, del x", 2),
-        ] {
-            let expected = Done {
-                events: events.into(),
-                changes,
-                effect: None,
-            };
-            assert_eq!(world.run(request), expected, "{request}");
-        }
+        ]);
     }
 
     #[test]
     fn a_pop_from_several_lists_is_recorded_as_what_it_popped() {
-        let mut world = World::new();
-        world.run("RPUSH l a b c");
-        let done = world.run("LMPOP 2 none l RIGHT COUNT 2");
+        let mut trial = Trial::new();
+        trial.run("RPUSH l a b c");
+        let done = trial.run("LMPOP 2 none l RIGHT COUNT 2");
         assert_eq!(done.effect.as_deref(), Some("RPOP l 2"));
-        let done = world.run("LMPOP 2 none l LEFT COUNT 5");
+        let done = trial.run("LMPOP 2 none l LEFT COUNT 5");
         assert_eq!(done.effect.as_deref(), Some("LPOP l 1"));
         assert_eq!((&*done.events, done.changes), ("lpop l, del l", 1));
-        assert_eq!(world.run("LMPOP 1 l LEFT").effect, None);
+        assert_eq!(trial.run("LMPOP 1 l LEFT").effect, None);
     }
 }

@@ -277,7 +277,7 @@ impl Search {
                 let rank = integer(value)?;
                 search.from = match rank {
                     0 => return Err(error::RANK_ZERO),
-                    i64::MIN => return Err(error::RANK_OUT_OF_RANGE),
+                    i64::MIN => return Err(error::MAGNITUDE_OUT_OF_RANGE),
                     _ if rank < 0 => End::Back,
                     _ => End::Front,
                 };

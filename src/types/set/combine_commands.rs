@@ -277,3 +277,71 @@ fn store(
     }
     Ok(Outcome::Replied)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::engine::trial::Trial;
+
+    #[test]
+    fn what_is_stored_replaces_what_was_there_and_an_empty_result_deletes_it() {
+        Trial::new().check(&[
+            ("SADD a 1 2 3 x", "sadd a", 4),
+            ("SADD b 2 3 4 y", "sadd b", 4),
+            ("SET d text", "set d", 1),
+            ("SINTERSTORE d a b", "sinterstore d", 1),
+            ("SREM d 2 3", "srem d, del d", 2),
+            ("SUNIONSTORE d a b none", "sunionstore d", 1),
+            ("SREM d 1 2 3 4 x", "srem d", 5),
+            ("SDIFFSTORE d a b none", "sdiffstore d", 1),
+            ("SREM d 1 x", "srem d, del d", 2),
+            ("SINTERSTORE a a none", "del a", 1),
+            ("SINTERSTORE a a none", "", 0),
+            ("SDIFFSTORE b b b", "del b", 1),
+            ("SUNIONSTORE b none", "", 0),
+        ]);
+    }
+
+    #[test]
+    fn sets_of_all_sizes_combine_as_plain_sets_do() {
+        let mut trial = Trial::new();
+        let add = |trial: &mut Trial, key: &str, numbers: &[u64], word: &str| {
+            let members: Vec<String> = numbers.iter().map(|n| format!("{word}{n}")).collect();
+            trial.run(&format!("SADD {key} {}", members.join(" ")));
+        };
+        for word in ["", "m"] {
+            for (left, right) in [(10, 10), (10, 600), (600, 10), (600, 600)] {
+                trial.run("DEL l");
+                trial.run("DEL r");
+                let evens: Vec<u64> = (0..left).map(|n| 2 * n).collect();
+                let threes: Vec<u64> = (0..right).map(|n| 3 * n).collect();
+                add(&mut trial, "l", &evens, word);
+                add(&mut trial, "r", &threes, word);
+                let common = evens.iter().filter(|n| threes.contains(n)).count() as u64;
+                for (request, length) in [
+                    ("SINTERSTORE d l r", common),
+                    ("SUNIONSTORE d l r", left + right - common),
+                    ("SDIFFSTORE d l r", left - common),
+                ] {
+                    trial.run(request);
+                    // Every member of the result is one of those that are expected, and none is missing.
+                    let both = [&evens[..], &threes[..]].concat();
+                    let expected: Vec<String> = both
+                        .iter()
+                        .filter(|n| match &request[..5] {
+                            "SINTE" => evens.contains(n) && threes.contains(n),
+                            "SUNIO" => true,
+                            _ => evens.contains(n) && !threes.contains(n),
+                        })
+                        .map(|n| format!("{word}{n}"))
+                        .collect();
+                    let removed = trial.run(&format!("SREM d {}", expected.join(" ")));
+                    assert_eq!(removed.changes, length, "{request} {left} {right}");
+                    assert_eq!(removed.events, "srem d, del d", "{request} {left} {right}");
+                }
+                // The sources are as they were.
+                assert_eq!(trial.run("SUNIONSTORE l l").changes, 1);
+                add(&mut trial, "l", &evens, word);
+            }
+        }
+    }
+}

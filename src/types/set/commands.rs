@@ -4,7 +4,8 @@ use smallvec::SmallVec;
 
 use crate::config::Config;
 use crate::engine::data::{Data, Event};
-use crate::engine::error::{self, CommandError};
+use crate::engine::error;
+use crate::engine::random_count::RandomCount;
 use crate::engine::scan::{self, ScanOptions, ScanReply};
 use crate::engine::spec::flag::{DENYOOM, FAST, READONLY, WRITE};
 use crate::engine::spec::{CommandResult, ONE_KEY, Outcome, Spec, TWO_KEYS};
@@ -81,9 +82,6 @@ pub const COMMANDS: &[Spec] = &[
 
 /// Members that one SREM of a replaced SPOP names.
 const REMOVALS_PER_EFFECT: usize = 1024;
-
-/// How many members a negative count may ask for: a reply of some gigabytes.
-const DRAWS_MAX: u64 = 1 << 27;
 
 pub fn limits(config: &Config) -> Limits {
     Limits {
@@ -331,37 +329,6 @@ fn srandmember(data: &mut Data, args: Argv, reply: &mut Reply) -> CommandResult 
     Ok(Outcome::Replied)
 }
 
-/// The count of SRANDMEMBER, HRANDFIELD and ZRANDMEMBER.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RandomCount {
-    /// So many different elements, or all.
-    Choose(usize),
-    /// Exactly so many, any of them perhaps several times.
-    Draw(usize),
-}
-
-impl RandomCount {
-    /// A negative count means [`RandomCount::Draw`].
-    ///
-    /// # Errors
-    /// If it is no count, or asks for a reply that no client could take.
-    pub fn parse(text: &[u8]) -> Result<Self, CommandError> {
-        let count = number::parse_i64(text).ok_or(error::NOT_AN_INTEGER)?;
-        if count == i64::MIN {
-            return Err(error::MAGNITUDE_OUT_OF_RANGE);
-        }
-        if count < 0 && count.unsigned_abs() > DRAWS_MAX {
-            return Err(error::OUT_OF_RANGE);
-        }
-        let magnitude = count.unsigned_abs() as usize;
-        Ok(if count < 0 {
-            RandomCount::Draw(magnitude)
-        } else {
-            RandomCount::Choose(magnitude)
-        })
-    }
-}
-
 /// SMOVE source destination member
 fn smove(data: &mut Data, args: Argv, reply: &mut Reply) -> CommandResult {
     let (source, destination) = (Key::new(args.get(1)), Key::new(args.get(2)));
@@ -432,5 +399,70 @@ pub(super) fn reply_members(set: &Set, reply: &mut Reply) {
     reply.set(set.len());
     for member in set.iter() {
         reply.element(member);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::engine::trial::{Done, Trial};
+
+    #[test]
+    fn events_and_numbers_of_changes_are_those_of_redis() {
+        Trial::new().check(&[
+            ("SADD s a b c a", "sadd s", 3),
+            ("SADD s a", "", 0),
+            ("SREM s a nope", "srem s", 1),
+            ("SREM s nope", "", 0),
+            ("SREM none a", "", 0),
+            ("SMOVE s t b", "srem s, sadd t", 2),
+            ("SMOVE s t nope", "", 0),
+            ("SMOVE s s c", "", 0),
+            ("SADD t c", "sadd t", 1),
+            ("SMOVE s t c", "srem s, del s", 1),
+            ("SREM t b c", "srem t, del t", 2),
+            ("SPOP none", "", 0),
+            ("SPOP none 3", "", 0),
+        ]);
+    }
+
+    #[test]
+    fn a_pop_is_recorded_as_the_members_it_took() {
+        let mut trial = Trial::new();
+        trial.run("SADD s a");
+        let pop = |events: &str, changes, effect: &str| Done {
+            effect: Some(effect.into()),
+            ..Done::verbatim(events, changes)
+        };
+        assert_eq!(trial.run("SPOP s"), pop("spop s, del s", 1, "SREM s a"));
+        trial.run("SADD s a b");
+        assert_eq!(trial.run("SPOP s 0"), Done::verbatim("", 0));
+        assert_eq!(trial.run("SPOP s 2"), pop("spop s, del s", 2, "DEL s"));
+    }
+
+    #[test]
+    fn a_pop_of_many_is_recorded_in_pieces_and_leaves_the_rest() {
+        for count in [1023, 1024, 1025, 2500, 2990] {
+            let mut trial = Trial::new();
+            let members: Vec<String> = (0..3000).map(|number| format!("m{number}")).collect();
+            trial.run(&format!("SADD s {}", members.join(" ")));
+            let done = trial.run(&format!("SPOP s {count}"));
+            assert_eq!((done.events.as_str(), done.changes), ("spop s", count));
+            let effect = done.effect.expect("members instead of a count");
+            let removals: Vec<&str> = effect
+                .split("; ")
+                .filter(|effect| effect.starts_with("SREM s "))
+                .collect();
+            assert_eq!(removals.len() as u64, count.div_ceil(1024), "{count}");
+            let left = trial.run(&format!("SREM s {}", members.join(" ")));
+            assert_eq!(
+                (left.events.as_str(), left.changes),
+                ("srem s, del s", 3000 - count)
+            );
+            // On a replica the same members are left.
+            let mut replica = Trial::new();
+            replica.run(&format!("SADD s {}", members.join(" ")));
+            let removed: u64 = removals.iter().map(|srem| replica.run(srem).changes).sum();
+            assert_eq!(removed, count);
+        }
     }
 }
