@@ -193,6 +193,7 @@ pub const SCORES_BY_LEX: CommandError =
     CommandError::new("ERR syntax error, WITHSCORES not supported in combination with BYLEX");
 pub const NEGATIVE_LIMIT: CommandError = CommandError::new("ERR LIMIT can't be negative");
 pub const NO_KEYS_COUNTED: CommandError = CommandError::new("ERR numkeys should be greater than 0");
+
 /// A command that the table does not have.
 pub fn unknown_command<'a>(name: &[u8], arguments: impl Iterator<Item = &'a [u8]>) -> CommandError {
     let mut text = format!(

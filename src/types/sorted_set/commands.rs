@@ -462,3 +462,6 @@ pub(super) fn store(
     }
     reply.integer(len as i64);
 }
+
+#[cfg(test)]
+mod tests;
