@@ -119,6 +119,11 @@ pub fn parse_f64(text: &[u8]) -> Option<f64> {
     if let Some(value) = parse_i64(text) {
         return Some(value as f64);
     }
+    // Zeros in front keep a text from being canonical, not from being an integer.
+    if (1..=18).contains(&text.len()) && text.iter().all(u8::is_ascii_digit) {
+        let value = text.iter().fold(0u64, |value, digit| value * 10 + u64::from(digit - b'0'));
+        return Some(value as f64);
+    }
     match round(Literal::whole(text)?) {
         (value, InRange::Yes) => Some(value),
         (_, InRange::No) => None,
@@ -270,6 +275,7 @@ mod tests {
     fn scores_are_read_as_c_reads_them() {
         for (text, value) in [
             ("+1", 1.0),
+            ("000000000017", 17.0),
             ("1.", 1.0),
             (".5", 0.5),
             ("1E2", 100.0),

@@ -148,12 +148,17 @@ impl Big {
         start as usize..end.max(start) as usize
     }
 
-    pub(super) fn from_rank(&self, rank: usize) -> Forward<'_> {
+    /// Members in ascending order, from that rank on.
+    pub(super) fn starting_at(&self, rank: usize) -> Forward<'_> {
         self.order.range(rank as u64)
     }
 
-    pub(super) fn back_from_rank(&self, rank: usize) -> Backward<'_> {
-        self.order.range_back(rank as u64)
+    /// Members in descending order, from the one before that rank on.
+    pub(super) fn ending_at(&self, rank: usize) -> Backward<'_> {
+        match rank.checked_sub(1) {
+            Some(last) => self.order.range_back(last as u64),
+            None => Backward::default(),
+        }
     }
 
     /// In order.

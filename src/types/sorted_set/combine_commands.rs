@@ -135,12 +135,18 @@ fn reply_combined(
 ) -> CommandResult {
     let (mut inputs, options_at) = Input::read_all(data, args, 1, operation.command())?;
     let options = Options::parse(args, options_at, operation, &mut inputs, true)?;
-    let made = operation.combine(inputs, options.aggregate, limits(data.config));
+    let made = operation.combine(inputs, options.aggregate, NEVER_COMPACT);
     reply_header(reply, made.len(), options.with_scores);
     made.iter()
         .for_each(|scored| reply_scored(reply, scored, options.with_scores));
     Ok(Outcome::Replied)
 }
+
+/// What is only answered is held in the way that keeps the sign of a zero.
+const NEVER_COMPACT: Limits = Limits {
+    entries_max: 0,
+    member_bytes_max: 0,
+};
 
 fn store_combined(
     data: &mut Data,

@@ -406,7 +406,7 @@ fn zscan(data: &mut Data, args: Argv, reply: &mut Reply) -> CommandResult {
 pub(super) fn limits(config: &Config) -> Limits {
     Limits {
         entries_max: config.zset_max_listpack_entries,
-        member_bytes_max: config.zset_max_listpack_value as usize,
+        member_bytes_max: config.zset_max_listpack_value,
     }
 }
 
@@ -462,3 +462,6 @@ pub(super) fn store(
     }
     reply.integer(len as i64);
 }
+
+#[cfg(test)]
+mod tests;

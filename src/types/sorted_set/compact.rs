@@ -10,7 +10,7 @@ use crate::compact::{Element, Iter, Listpack, Position};
 use crate::number::{self, Digits, DoubleText};
 
 use super::range::Bounds;
-use super::{Limits, Scored, compare};
+use super::{Limits, Scored};
 
 pub(super) fn len(pack: &Listpack) -> usize {
     pack.len() / 2
@@ -41,18 +41,17 @@ pub(super) fn fits(pack: &Listpack, member: &[u8], limits: Limits) -> bool {
         && has_room_for(pack, member)
 }
 
-/// Puts a member that is not there in its place.
+/// Puts a member that is not there in its place. The last member is asked first: what comes in order is appended.
 pub(super) fn insert(pack: &mut Listpack, member: &[u8], score: f64) {
-    let position = place_for(pack, member, score);
-    with_entry(score, |score| {
-        if position == pack.end() {
-            pack.push_back(member);
-            pack.push_back(score);
-        } else {
-            pack.insert(position, score);
-            pack.insert(position, member);
+    let last = pack.last().and_then(|score| pack.before(score));
+    let mut place = pack.end();
+    if last.is_some_and(|last| is_behind(pack, last, member, score)) {
+        place = pack.start();
+        while !is_behind(pack, place, member, score) {
+            place = pack.after(pack.after(place));
         }
-    });
+    }
+    insert_at(pack, place, member, score);
 }
 
 /// The listpack of members that come in order, if it can hold them.
@@ -66,6 +65,41 @@ pub(super) fn from_sorted<'a>(members: impl Iterator<Item = (&'a [u8], f64)>) ->
         with_entry(score, |score| pack.push_back(score));
     }
     Some(pack)
+}
+
+/// Gives the member at `position` another score, and the place that belongs to it. The place is looked for from the old one
+/// on: most scores change by little.
+pub(super) fn change_score(
+    pack: &mut Listpack,
+    position: Position,
+    member: &[u8],
+    old: f64,
+    new: f64,
+) {
+    let score_at = pack.after(position);
+    let next = pack.after(score_at);
+    if new > old {
+        let mut place = next;
+        while place != pack.end() && !is_behind(pack, place, member, new) {
+            place = pack.after(pack.after(place));
+        }
+        if place != next {
+            insert_at(pack, place, member, new);
+            return remove(pack, position);
+        }
+    } else {
+        let mut place = position;
+        while let Some(before) = pack.before(place).and_then(|score| pack.before(score))
+            && is_behind(pack, before, member, new)
+        {
+            place = before;
+        }
+        if place != position {
+            remove(pack, position);
+            return insert_at(pack, place, member, new);
+        }
+    }
+    with_entry(new, |score| pack.replace(score_at, score));
 }
 
 /// Takes out the member at `position` with its score.
@@ -96,7 +130,7 @@ pub(super) fn span(pack: &Listpack, bounds: &Bounds) -> Range<usize> {
 }
 
 /// Members in ascending order, from that rank on.
-pub(super) fn from_rank(pack: &Listpack, rank: usize) -> Forward<'_> {
+pub(super) fn starting_at(pack: &Listpack, rank: usize) -> Forward<'_> {
     let position = if rank == 0 {
         Some(pack.start())
     } else {
@@ -106,7 +140,7 @@ pub(super) fn from_rank(pack: &Listpack, rank: usize) -> Forward<'_> {
 }
 
 /// Members in descending order, from the one before that rank on.
-pub(super) fn up_to_rank(pack: &Listpack, rank: usize) -> Backward<'_> {
+pub(super) fn ending_at(pack: &Listpack, rank: usize) -> Backward<'_> {
     let mut elements = pack.iter();
     let behind = 2 * (len(pack) - rank);
     if behind > 0 {
@@ -161,23 +195,26 @@ fn has_room_for(pack: &Listpack, member: &[u8]) -> bool {
     pack.has_room_for(Element::Str(member).entry_bytes() + SCORE_BYTES_MAX)
 }
 
-/// The first entry that comes behind this member, or the end. Asks the last member first: what comes in order is appended.
-fn place_for(pack: &Listpack, member: &[u8], score: f64) -> Position {
-    let mut digits = Digits::new();
-    let mut is_behind = |found: Scored| {
-        compare(found.score, found.member.text(&mut digits), score, member) == Ordering::Greater
-    };
-    if !Backward(pack.iter()).next().is_some_and(&mut is_behind) {
-        return pack.end();
-    }
-    let mut entries = pack.entries();
-    while let (Some((position, member)), Some((_, score))) = (entries.next(), entries.next()) {
-        if is_behind(Scored {
-            member,
-            score: score_of(score),
-        }) {
-            return position;
+/// Puts a member and its score before the member at `place`, or behind all at the end.
+fn insert_at(pack: &mut Listpack, place: Position, member: &[u8], score: f64) {
+    with_entry(score, |score| {
+        if place == pack.end() {
+            pack.push_back(member);
+            pack.push_back(score);
+        } else {
+            pack.insert(place, score);
+            pack.insert(place, member);
         }
+    });
+}
+
+/// Whether the member at `place` belongs behind another.
+#[inline]
+fn is_behind(pack: &Listpack, place: Position, member: &[u8], score: f64) -> bool {
+    let found = score_of(pack.at(pack.after(place)));
+    if found == score {
+        pack.at(place).text(&mut Digits::new()) > member
+    } else {
+        found > score
     }
-    pack.end()
 }

@@ -130,15 +130,14 @@ impl SortedSet {
             _ => return Update::Nothing,
         };
         debug_assert!(!score.is_nan(), "a score that is not a number");
-        if let Some((position, _)) = found {
-            compact::remove(pack, position);
-            compact::insert(pack, member, score);
+        if let Some((position, old)) = found {
+            compact::change_score(pack, position, member, old, score);
             return Update::Moved;
         }
         if compact::fits(pack, member, limits) {
             compact::insert(pack, member, score);
         } else {
-            self.to_big().update(member, |_| Some(score));
+            self.make_big().update(member, |_| Some(score));
         }
         Update::Added
     }
@@ -188,8 +187,8 @@ impl SortedSet {
         let ranks = self.clip(ranks);
         let left = ranks.len();
         let source = match &self.0 {
-            Encoding::Compact(pack) => Source::Compact(compact::from_rank(pack, ranks.start)),
-            Encoding::Big(big) => Source::Big(big.from_rank(ranks.start)),
+            Encoding::Compact(pack) => Source::Compact(compact::starting_at(pack, ranks.start)),
+            Encoding::Big(big) => Source::Big(big.starting_at(ranks.start)),
         };
         Iter { source, left }
     }
@@ -199,9 +198,8 @@ impl SortedSet {
         let ranks = self.clip(ranks);
         let left = ranks.len();
         let source = match &self.0 {
-            Encoding::Compact(pack) => Source::CompactBack(compact::up_to_rank(pack, ranks.end)),
-            Encoding::Big(big) if left > 0 => Source::BigBack(big.back_from_rank(ranks.end - 1)),
-            Encoding::Big(_) => Source::BigBack(Default::default()),
+            Encoding::Compact(pack) => Source::CompactBack(compact::ending_at(pack, ranks.end)),
+            Encoding::Big(big) => Source::BigBack(big.ending_at(ranks.end)),
         };
         Iter { source, left }
     }
@@ -292,7 +290,7 @@ impl SortedSet {
         }
     }
 
-    fn to_big(&mut self) -> &mut Big {
+    fn make_big(&mut self) -> &mut Big {
         if let Encoding::Compact(pack) = &self.0 {
             self.0 = Encoding::Big(Box::new(Big::from_listpack(pack)));
         }

@@ -172,7 +172,7 @@ struct MultiPop {
 impl MultiPop {
     /// `at` is where numkeys stands.
     fn parse(args: Argv, at: usize) -> Result<Self, CommandError> {
-        let keys = positive(args.get(at), 1).ok_or(error::NO_KEYS_COUNTED)?;
+        let keys = positive(args.get(at), 1).ok_or(error::NUMKEYS_NOT_POSITIVE)?;
         let end_at = at.saturating_add(1).saturating_add(keys);
         if end_at >= args.len() {
             return Err(error::SYNTAX);
