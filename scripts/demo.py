@@ -130,7 +130,7 @@ def live_write(dice, number):
 
 class Connection:
     def __init__(self, port):
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=60)
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=300)
         self.file = self.socket.makefile("rb")
 
     def call(self, *words):
@@ -445,7 +445,7 @@ def tell(master, ours, theirs, nodes, replicas, times):
     for what, seconds in times.items():
         print(f"  {what:<34} {seconds:>8.2f}")
     print()
-    if len(set(digests)) != 1:
+    if None in digests or len(set(digests)) != 1:
         fail("the digests differ", *nodes)
     say("All three hold the same data.")
 
