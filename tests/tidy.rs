@@ -187,11 +187,7 @@ fn code_of(text: &str) -> Vec<String> {
             '"' => {
                 while let Some(inside) = letters.next() {
                     match inside {
-                        '\\' => {
-                            if letters.next() == Some('\n') {
-                                code.push('\n');
-                            }
-                        }
+                        '\\' => code.extend(letters.next().filter(|&next| next == '\n')),
                         '"' => break,
                         '\n' => code.push('\n'),
                         _ => {}
