@@ -201,7 +201,9 @@ pub const NO_KEYS_COUNTED: CommandError = CommandError::new("ERR numkeys should 
 pub fn exec_aborted(refusal: &CommandError) -> CommandError {
     let reason = refusal.text();
     let reason = reason.strip_prefix("ERR ").unwrap_or(reason);
-    CommandError::from(format!("EXECABORT Transaction discarded because of: {reason}"))
+    CommandError::from(format!(
+        "EXECABORT Transaction discarded because of: {reason}"
+    ))
 }
 
 /// A command that the table does not have, with as much of its arguments as fits into 128 bytes.

@@ -471,7 +471,10 @@ impl Engine {
         if end > recorded {
             if self.is_in_transaction(client) {
                 // All or nothing: it counts once EXEC has come.
-                self.replication.following.held.extend_from_slice(&stream[recorded..end]);
+                self.replication
+                    .following
+                    .held
+                    .extend_from_slice(&stream[recorded..end]);
             } else {
                 self.record_applied(client, &stream[recorded..end]);
             }
@@ -487,7 +490,9 @@ impl Engine {
 
     /// The bytes of executed requests go into our own journal, behind those of a transaction that has ended with them.
     fn record_applied(&mut self, client: ClientKey, bytes: &[u8]) {
-        let Some(record) = self.clients.find(client) else { return };
+        let Some(record) = self.clients.find(client) else {
+            return;
+        };
         let db = record.session.db as u32;
         let held = self.replication.following.held.split();
         if !held.is_empty() {

@@ -77,8 +77,7 @@ struct Hidden {
 
 impl Hidden {
     fn of(data: &Data) -> Self {
-        let counts =
-            data.expiry_rule != ExpiryRule::Ignore && data.database().volatile_len() > 0;
+        let counts = data.expiry_rule != ExpiryRule::Ignore && data.database().volatile_len() > 0;
         Hidden {
             before: counts.then_some(data.now),
         }

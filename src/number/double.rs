@@ -121,7 +121,9 @@ pub fn parse_f64(text: &[u8]) -> Option<f64> {
     }
     // Zeros in front keep a text from being canonical, not from being an integer.
     if (1..=18).contains(&text.len()) && text.iter().all(u8::is_ascii_digit) {
-        let value = text.iter().fold(0u64, |value, digit| value * 10 + u64::from(digit - b'0'));
+        let value = text
+            .iter()
+            .fold(0u64, |value, digit| value * 10 + u64::from(digit - b'0'));
         return Some(value as f64);
     }
     match round(Literal::whole(text)?) {
