@@ -52,7 +52,12 @@ fn complaints(files: &[Source]) -> String {
         let mut complain = |line: usize, what: &str| {
             writeln!(found, "src/{}:{}: {what}", file.path, line + 1).expect("a String takes it");
         };
-        if file.text.lines().count() > LINES_MAX {
+        let lines_max = if file.path.ends_with("tests.rs") {
+            TEST_LINES_MAX
+        } else {
+            LINES_MAX
+        };
+        if file.text.lines().count() > lines_max {
             complain(LINES_MAX, "over 700 lines: find the second idea and split");
         }
         for (number, line) in file.text.lines().enumerate() {
@@ -126,7 +131,8 @@ fn rooms_in_order(files: &[Source]) -> Vec<String> {
 }
 
 fn is_commands(path: &str) -> bool {
-    path.ends_with("commands.rs")
+    // The tests of a commands file stand below it.
+    path.ends_with("commands.rs") || path.ends_with("commands/tests.rs")
 }
 
 fn is_commands_module(segment: &str) -> bool {
@@ -298,6 +304,9 @@ fn spell_out(
 }
 
 const LINES_MAX: usize = 700;
+
+/// Tests read as a list: a long one hides less.
+const TEST_LINES_MAX: usize = 900;
 
 const PROGRAMS: [&str; 2] = ["main.rs", "operator.rs"];
 

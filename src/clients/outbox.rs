@@ -23,7 +23,8 @@ impl Outbox {
 
     /// True if the client is to be dropped: over the hard limit, or over the soft one for too long.
     pub fn exceeds(&mut self, limit: OutputBufferLimit, now: Duration) -> bool {
-        let waiting = self.waiting_bytes() as u64;
+        // As with the reference, the first bytes of a reply are nobody's backlog.
+        let waiting = self.waiting_bytes().saturating_sub(UNCOUNTED_BYTES) as u64;
         if limit.hard_bytes != 0 && waiting >= limit.hard_bytes {
             return true;
         }
@@ -35,6 +36,9 @@ impl Outbox {
         now.saturating_sub(since).as_secs() > limit.soft_seconds
     }
 }
+
+/// What one reply may take before limits are asked: Redis's own buffer of each client.
+const UNCOUNTED_BYTES: usize = 16 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -54,7 +58,7 @@ mod tests {
             soft_seconds: 2,
         };
         let mut outbox = Outbox::default();
-        outbox.buffer.push_bytes(&[0; 20]);
+        outbox.buffer.push_bytes(&[0; UNCOUNTED_BYTES + 20]);
         assert!(!outbox.exceeds(limit, Duration::from_secs(5)));
         assert!(!outbox.exceeds(limit, Duration::from_secs(7)));
         assert!(outbox.exceeds(limit, Duration::from_secs(8)));

@@ -44,6 +44,7 @@ fn debug(node: &mut Node, args: Argv, reply: &mut Reply) -> CommandResult {
         (b"digest", 2) => digest(node, reply),
         (b"digest-value", 3..) => digest_value(node, args, reply),
         (b"reload", _) => reload(node, args),
+        (b"change-repl-id", 2) => change_repl_id(node, reply),
         (b"log", 3) => log_text(args, reply),
         (b"error", 3) => Err(CommandError::from(text(args.get(2)))),
         (b"protocol", 3) => protocol(args, reply),
@@ -52,6 +53,8 @@ fn debug(node: &mut Node, args: Argv, reply: &mut Reply) -> CommandResult {
 }
 
 const HELP: &[&str] = &[
+    "CHANGE-REPL-ID",
+    "    Begins a new replication history: no replica can continue the old one.",
     "DIGEST",
     "    Tells a digest of the whole dataset.",
     "DIGEST-VALUE <key> [<key> ...]",
@@ -184,6 +187,14 @@ fn digest_value(node: &mut Node, args: Argv, reply: &mut Reply) -> CommandResult
         let digest = entry.map_or(Digest::default(), |entry| Digest::of_value(&entry));
         reply.simple(&digest.to_string());
     }
+    Ok(Outcome::Replied)
+}
+
+/// DEBUG CHANGE-REPL-ID
+fn change_repl_id(node: &mut Node, reply: &mut Reply) -> CommandResult {
+    let engine = &mut *node.engine;
+    engine.replication.identity.begin(&mut engine.random);
+    reply.ok();
     Ok(Outcome::Replied)
 }
 

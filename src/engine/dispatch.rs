@@ -41,6 +41,7 @@ impl Engine {
             Ok(command) => match self.admit(client, command.spec, argv) {
                 Ok(Admission::Run) => self.call(client, command, argv, &mut buffer),
                 Ok(Admission::Queue) => {
+                    self.clients.get_mut(client).session.last_command = command.spec.name;
                     self.queue(client, argv);
                     Reply::new(&mut buffer, resp).simple("QUEUED");
                     Flow::Next

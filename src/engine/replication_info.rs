@@ -78,8 +78,10 @@ impl Engine {
                 &feeds.count_good(Duration::from_secs(lag.into()), now),
             );
         }
-        for (index, replica) in feeds.info_lines(now).enumerate() {
-            line(&format!("slave{index}"), &replica);
+        for replica in feeds.info_lines(now) {
+            if let Some((name, state)) = replica.split_once(':') {
+                line(name, &state);
+            }
         }
         line("master_failover_state", &"no-failover");
         let identity = &self.replication.identity;

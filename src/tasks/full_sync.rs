@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_std::channel::{Receiver, Sender, bounded};
 use bytes::Bytes;
@@ -153,7 +153,8 @@ fn to_sockets(
     snapshot: Snapshot,
 ) -> Result<(), String> {
     log::info!("Starting BGSAVE for SYNC with target: replicas sockets");
-    let boarded = board(lock, transfers, plan)?;
+    let times = clock.clone();
+    let boarded = board(lock, transfers, &times, plan)?;
     let mark = Mark::random(&mut Random::from_system());
     let mut fates = HashMap::new();
     let mut passengers = Vec::new();
@@ -189,10 +190,10 @@ fn to_sockets(
     transfers.with(plan.snapshot, |transfer| {
         transfer.brake = Some(sink.brake())
     });
-    let mut moved = Instant::now();
+    let mut moved = times.monotonic();
     let walked = Walk::new(filtered(snapshot, plan), Options::of(config)).run(|chunk: Bytes| {
-        if moved.elapsed() > MOVED_EVERY {
-            moved = Instant::now();
+        if times.monotonic() > moved + MOVED_EVERY {
+            moved = times.monotonic();
             note_moved(lock, &riders);
         }
         sink.accept(chunk)
@@ -211,16 +212,17 @@ fn to_sockets(
 fn board(
     lock: &EngineLock,
     transfers: &Transfers,
+    clock: &Clock,
     plan: &SnapshotPlan,
 ) -> Result<Vec<Boarded>, String> {
-    let deadline = Instant::now() + BOARDING;
+    let deadline = clock.monotonic() + BOARDING;
     loop {
         let missing = lock.with(|engine| {
             let is_here = |rider: u64| engine.clients.key_of(ClientId(rider)).is_some();
             plan.riders.iter().filter(|rider| is_here(rider.0)).count()
         });
         let boarded = transfers.with(plan.snapshot, |transfer| {
-            let complete = transfer.boarded.len() >= missing || Instant::now() > deadline;
+            let complete = transfer.boarded.len() >= missing || clock.monotonic() > deadline;
             if transfer.cancelled {
                 return Some(Err("nobody waits for it any more".to_owned()));
             }

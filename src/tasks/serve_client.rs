@@ -335,6 +335,7 @@ impl Connection {
         let key = self.key;
         if held > IDLE_BUFFER_BYTES {
             self.lock.with(|engine| engine.note_input(key, held));
+            self.refresh();
         }
         (parsed.consumed, parsed.keep)
     }

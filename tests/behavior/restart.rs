@@ -382,7 +382,16 @@ fn the_test_vectors_that_should_load_do() {
     };
     for entry in entries.filter_map(Result::ok) {
         let path = entry.path();
-        if path.extension().is_some_and(|extension| extension == "rdb") {
+        // Types that later versions brought are refused by name; the decoder's own tests say which.
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let is_refused = ["stream", "functions", "all-types", "80-all", "74-all"]
+            .iter()
+            .any(|word| name.contains(word));
+        if path.extension().is_some_and(|extension| extension == "rdb") && !is_refused {
             let home = server::fresh_directory();
             fs::copy(&path, home.join("dump.rdb")).expect("ours");
             let server = server::sluice().home(&home).start();
