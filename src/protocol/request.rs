@@ -9,6 +9,8 @@
 
 use bytes::Bytes;
 
+use crate::config::words;
+
 /// Arguments from this size on get a buffer of their own while they arrive.
 pub const BIG_ARGUMENT_BYTES: usize = 32 * 1024;
 
@@ -569,7 +571,7 @@ impl Parser {
         };
         let line = &rest[..newline];
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        let words = split_words(line).ok_or(ProtocolError::UnbalancedQuotes)?;
+        let words = words::split(line).ok_or(ProtocolError::UnbalancedQuotes)?;
         let end = at + newline + 1;
         if !words.is_empty() {
             let first_part = self.parts.len();
@@ -649,103 +651,6 @@ pub fn parse_i64(digits: &[u8]) -> Option<i64> {
         };
     }
     Some(value)
-}
-
-/// Splits a line into words as inline requests and config files quote them: `"..."` with `\n \r \t \b \a \xHH`,
-/// `'...'` with `\'`. `None` if a quote stays open or is followed by something other than a space.
-pub fn split_words(line: &[u8]) -> Option<Vec<Vec<u8>>> {
-    let mut words = Vec::new();
-    let mut at = 0;
-    loop {
-        while line
-            .get(at)
-            .is_some_and(|byte| byte.is_ascii_whitespace() || *byte == 0x0b)
-        {
-            at += 1;
-        }
-        if at >= line.len() {
-            return Some(words);
-        }
-        let mut word = Vec::new();
-        loop {
-            match line.get(at).copied() {
-                None => break,
-                Some(byte) if byte.is_ascii_whitespace() || byte == 0x0b || byte == 0 => {
-                    at += 1;
-                    break;
-                }
-                Some(b'"') => at = double_quoted(line, at + 1, &mut word)?,
-                Some(b'\'') => at = single_quoted(line, at + 1, &mut word)?,
-                Some(byte) => {
-                    word.push(byte);
-                    at += 1;
-                    continue;
-                }
-            }
-            // A closing quote ends the word, and only a space or the end may follow it.
-            if line
-                .get(at - 1)
-                .is_some_and(|byte| matches!(byte, b'"' | b'\''))
-            {
-                if line.get(at).is_some_and(|byte| !byte.is_ascii_whitespace()) {
-                    return None;
-                }
-                break;
-            }
-        }
-        words.push(word);
-    }
-}
-
-fn double_quoted(line: &[u8], mut at: usize, word: &mut Vec<u8>) -> Option<usize> {
-    loop {
-        match *line.get(at)? {
-            b'"' => return Some(at + 1),
-            b'\\' => {
-                let escaped = *line.get(at + 1)?;
-                let hex = |index: usize| {
-                    line.get(index)
-                        .and_then(|digit| (*digit as char).to_digit(16))
-                };
-                if escaped == b'x'
-                    && let (Some(high), Some(low)) = (hex(at + 2), hex(at + 3))
-                {
-                    word.push((high * 16 + low) as u8);
-                    at += 4;
-                    continue;
-                }
-                word.push(match escaped {
-                    b'n' => b'\n',
-                    b'r' => b'\r',
-                    b't' => b'\t',
-                    b'b' => 0x08,
-                    b'a' => 0x07,
-                    other => other,
-                });
-                at += 2;
-            }
-            byte => {
-                word.push(byte);
-                at += 1;
-            }
-        }
-    }
-}
-
-fn single_quoted(line: &[u8], mut at: usize, word: &mut Vec<u8>) -> Option<usize> {
-    loop {
-        match *line.get(at)? {
-            b'\'' => return Some(at + 1),
-            b'\\' if line.get(at + 1) == Some(&b'\'') => {
-                word.push(b'\'');
-                at += 2;
-            }
-            byte => {
-                word.push(byte);
-                at += 1;
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -452,7 +452,9 @@ impl Feed {
     fn second(&mut self, now: Duration, timeout: Duration, actions: &mut Vec<Action>) {
         let keep_alive = Action::Send(Bytes::from_static(KEEP_ALIVE));
         match &self.state {
-            State::AwaitSnapshot { .. } => actions.push(keep_alive),
+            State::AwaitSnapshot { chosen: None, .. } => actions.push(keep_alive),
+            // Its snapshot begins at this moment: nothing may come between its line and its payload.
+            State::AwaitSnapshot { .. } => {}
             State::AwaitPayload {
                 target: Target::Disk,
                 ..

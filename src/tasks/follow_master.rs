@@ -58,7 +58,6 @@ struct Load {
     id: LoadId,
     pieces: Sender<Bytes>,
     outcome: Receiver<Result<Box<Loaded>, String>>,
-    is_complete: bool,
 }
 
 impl Task {
@@ -79,8 +78,7 @@ impl Task {
             LinkStep::BeginLoad { load, framing, way } => self.begin_load(load, framing, way),
             LinkStep::Load(bytes) => self.feed(bytes).await,
             LinkStep::EndLoad => {
-                if let Some(load) = &mut self.load {
-                    load.is_complete = true;
+                if let Some(load) = &self.load {
                     load.pieces.close();
                 }
             }
@@ -149,11 +147,8 @@ impl Task {
             .map_or(WAIT_MAX, |at| at.saturating_sub(now))
             .min(WAIT_MAX);
         let mut timer = pin!(async_std::task::sleep(pause.max(Duration::from_millis(1))));
-        let finishing = self
-            .load
-            .as_ref()
-            .filter(|load| load.is_complete)
-            .map(|load| load.outcome.clone());
+        // A loader may end before the payload does: it has found something wrong.
+        let finishing = self.load.as_ref().map(|load| load.outcome.clone());
         let mut outcome = pin!(async {
             match finishing {
                 Some(outcome) => outcome.recv().await.ok(),
@@ -208,7 +203,6 @@ impl Task {
             id,
             pieces,
             outcome,
-            is_complete: false,
         });
         let lock = self.lock.clone();
         let started = std::thread::Builder::new()
