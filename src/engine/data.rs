@@ -13,6 +13,7 @@ use smallvec::SmallVec;
 
 use crate::clock::UnixMillis;
 use crate::config::Config;
+use crate::config::events::KeyspaceEvents;
 use crate::cow::element::{Ref, RefMut};
 use crate::cow::table::CowTable;
 use crate::keyspace::access::{self, AccessRule};
@@ -74,6 +75,23 @@ pub enum Event {
     Miss,
 }
 
+impl Event {
+    /// The letter of its class.
+    pub fn letter(self) -> KeyspaceEvents {
+        match self {
+            Event::Generic => KeyspaceEvents::GENERIC,
+            Event::String => KeyspaceEvents::STRING,
+            Event::List => KeyspaceEvents::LIST,
+            Event::Set => KeyspaceEvents::SET,
+            Event::Hash => KeyspaceEvents::HASH,
+            Event::SortedSet => KeyspaceEvents::SORTED_SET,
+            Event::Expired => KeyspaceEvents::EXPIRED,
+            Event::New => KeyspaceEvents::NEW_KEY,
+            Event::Miss => KeyspaceEvents::KEY_MISS,
+        }
+    }
+}
+
 /// Keys of one request that are fetched together.
 const PREFETCH_KEYS: usize = 16;
 
@@ -126,6 +144,15 @@ impl<'a> Data<'a> {
         self.access_rule = access_rule;
         let hidden = self.is_hidden(key);
         self.keyspace.db(self.db).get(key).filter(|_| !hidden)
+    }
+
+    /// As [`Data::inspect`], but a miss is no event: for OBJECT.
+    pub fn inspect_silently(&mut self, key: Key) -> Option<Ref<'_, Entry>> {
+        self.expire_on_access(key);
+        let notifying = std::mem::replace(&mut self.unit.notifying, false);
+        self.inspect(key);
+        self.unit.notifying = notifying;
+        self.peek(key)
     }
 
     /// Looks a key up without counting or touching: for writes that decide first.

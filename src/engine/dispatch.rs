@@ -343,6 +343,7 @@ impl Engine {
         self.redacted.clear();
         self.unit.replaced = false;
         self.unit.recording = self.journal.is_active() && !self.is_replica();
+        self.unit.notifying = self.notifies();
         let mut reply = Reply::new(buffer, resp);
         let result: CommandResult = match spec.run {
             Run::OnData(run) => run(

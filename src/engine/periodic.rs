@@ -80,6 +80,7 @@ impl Engine {
         let mut found = Vec::new();
         self.keyspace.db(db).volatile_by_hash(hash, &mut found);
         self.unit.recording = self.journal.is_active() && !self.is_replica();
+        self.unit.notifying = self.notifies();
         for (key, expiry) in found {
             if expiry < self.now {
                 self.data(db, ExpiryRule::Delete, AccessRule::Leave)

@@ -1,6 +1,7 @@
 //! Messages to subscribers, monitors and those who watch keyspace events.
 
 use crate::clients::ClientKey;
+use crate::config::events::KeyspaceEvents;
 use crate::protocol::reply::{Reply, ReplyBuffer};
 use crate::protocol::request::Argv;
 use crate::stats::slowlog::REDACTED;
@@ -52,13 +53,29 @@ impl Engine {
         count
     }
 
-    /// Tells subscribers what has happened to which keys.
+    /// Whether keyspace events are to be noted at all.
+    pub fn notifies(&self) -> bool {
+        let wanted = self.config.notify_keyspace_events;
+        wanted.contains(KeyspaceEvents::KEYSPACE_CHANNEL)
+            || wanted.contains(KeyspaceEvents::KEYEVENT_CHANNEL)
+    }
+
+    /// Tells subscribers what has happened to which keys, as far as `notify-keyspace-events` wishes.
     pub fn publish_events(&mut self) {
+        let wanted = self.config.notify_keyspace_events;
         for event in std::mem::take(&mut self.unit.events) {
-            let by_key = format!("__keyspace@{}__:", event.db).into_bytes();
-            let by_event = format!("__keyevent@{}__:{}", event.db, event.name).into_bytes();
-            self.publish(&[&by_key[..], &event.key].concat(), event.name.as_bytes());
-            self.publish(&by_event, &event.key);
+            if !wanted.contains(event.class.letter()) {
+                continue;
+            }
+            let (db, name) = (event.db, event.name);
+            if wanted.contains(KeyspaceEvents::KEYSPACE_CHANNEL) {
+                let prefix = format!("__keyspace@{db}__:").into_bytes();
+                self.publish(&[&prefix, &event.key[..]].concat(), name.as_bytes());
+            }
+            if wanted.contains(KeyspaceEvents::KEYEVENT_CHANNEL) {
+                let channel = format!("__keyevent@{db}__:{name}").into_bytes();
+                self.publish(&channel, &event.key);
+            }
         }
     }
 

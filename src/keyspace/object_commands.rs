@@ -87,7 +87,7 @@ pub fn encoding_of(entry: &Entry) -> &'static str {
 
 /// OBJECT ENCODING key
 fn encoding(data: &mut Data, args: Argv, reply: &mut Reply) -> CommandResult {
-    match data.inspect(Key::new(args.get(2))) {
+    match data.inspect_silently(Key::new(args.get(2))) {
         Some(entry) => reply.bulk(encoding_of(&entry).as_bytes()),
         None => reply.null(),
     }
@@ -97,7 +97,7 @@ fn encoding(data: &mut Data, args: Argv, reply: &mut Reply) -> CommandResult {
 /// OBJECT REFCOUNT key
 fn refcount(data: &mut Data, args: Argv, reply: &mut Reply) -> CommandResult {
     match data
-        .inspect(Key::new(args.get(2)))
+        .inspect_silently(Key::new(args.get(2)))
         .map(|entry| match entry.view() {
             View::Int(value) if SHARED_INTEGERS.contains(&value) => SHARED_COUNT,
             _ => 1,
@@ -111,7 +111,7 @@ fn refcount(data: &mut Data, args: Argv, reply: &mut Reply) -> CommandResult {
 /// OBJECT IDLETIME key
 fn idletime(data: &mut Data, args: Argv, reply: &mut Reply) -> CommandResult {
     let (rule, now) = (policy(data), data.now);
-    let Some(entry) = data.inspect(Key::new(args.get(2))) else {
+    let Some(entry) = data.inspect_silently(Key::new(args.get(2))) else {
         reply.null();
         return Ok(Outcome::Replied);
     };
@@ -125,7 +125,7 @@ fn idletime(data: &mut Data, args: Argv, reply: &mut Reply) -> CommandResult {
 /// OBJECT FREQ key
 fn freq(data: &mut Data, args: Argv, reply: &mut Reply) -> CommandResult {
     let (rule, now) = (policy(data), data.now);
-    let Some(entry) = data.inspect(Key::new(args.get(2))) else {
+    let Some(entry) = data.inspect_silently(Key::new(args.get(2))) else {
         reply.null();
         return Ok(Outcome::Replied);
     };

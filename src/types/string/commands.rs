@@ -121,11 +121,9 @@ fn set(data: &mut Data, args: Argv, reply: &mut Reply) -> CommandResult {
     data.set_string(key, value_at(args, 2), expiry);
     data.wrote(key, 1, Event::String, "set");
     match (options.lifetime, expiry) {
-        (Lifetime::At(moment), ExpiryChange::Set(Some(at))) => {
+        (Lifetime::At(_), ExpiryChange::Set(Some(at))) => {
             data.event(key, Event::Generic, "expire");
-            if !moment.is_absolute_millis() {
-                propagate_set_until(data, key, args.get(2), at);
-            }
+            propagate_set_until(data, key, args.get(2), at);
         }
         _ if options.get => {
             let kept: Vec<&[u8]> = args
@@ -449,11 +447,6 @@ impl<'a> Moment<'a> {
     /// Given as a time of day and not as a span.
     fn is_absolute(self) -> bool {
         matches!(self.unit, Unit::UnixSeconds | Unit::UnixMillis)
-    }
-
-    /// Given in the form in which effects are recorded.
-    fn is_absolute_millis(self) -> bool {
-        self.unit == Unit::UnixMillis
     }
 }
 

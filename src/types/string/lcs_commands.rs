@@ -28,8 +28,9 @@ const TABLE_TOO_BIG: CommandError = CommandError::new(
 
 /// LCS key1 key2 [LEN] [IDX] [MINMATCHLEN length] [WITHMATCHLEN]
 fn lcs(data: &mut Data, args: Argv, reply: &mut Reply) -> CommandResult {
-    let first = string_at(data, args.get(1))?;
-    let second = string_at(data, args.get(2))?;
+    // Both keys count as looked up, whatever the first one holds.
+    let (first, second) = (string_at(data, args.get(1)), string_at(data, args.get(2)));
+    let (first, second) = (first?, second?);
     let options = Options::parse(args)?;
     let table_bytes = Common::table_bytes(first.len(), second.len());
     if table_bytes > u128::from(data.config.proto_max_bulk_len) {

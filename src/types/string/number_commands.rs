@@ -47,35 +47,31 @@ pub const COMMANDS: &[Spec] = &[
 
 /// INCR key
 fn incr(data: &mut Data, args: Argv, reply: &mut Reply) -> CommandResult {
-    add(data, Key::new(args.get(1)), 1, "incrby", reply)
+    add(data, Key::new(args.get(1)), 1, reply)
 }
 
 /// DECR key
 fn decr(data: &mut Data, args: Argv, reply: &mut Reply) -> CommandResult {
-    add(data, Key::new(args.get(1)), -1, "incrby", reply)
+    add(data, Key::new(args.get(1)), -1, reply)
 }
 
 /// INCRBY key increment
 fn incrby(data: &mut Data, args: Argv, reply: &mut Reply) -> CommandResult {
     let amount = number::parse_i64(args.get(2)).ok_or(error::NOT_AN_INTEGER)?;
-    add(data, Key::new(args.get(1)), amount, "incrby", reply)
+    add(data, Key::new(args.get(1)), amount, reply)
 }
 
 /// DECRBY key decrement
 fn decrby(data: &mut Data, args: Argv, reply: &mut Reply) -> CommandResult {
     let amount = number::parse_i64(args.get(2)).ok_or(error::NOT_AN_INTEGER)?;
     let amount = amount.checked_neg().ok_or(error::DECREMENT_OVERFLOW)?;
-    add(data, Key::new(args.get(1)), amount, "decrby", reply)
+    add(data, Key::new(args.get(1)), amount, reply)
 }
 
 /// The sum is written over the old number where it takes the same room.
-fn add(
-    data: &mut Data,
-    key: Key,
-    amount: i64,
-    event: &'static str,
-    reply: &mut Reply,
-) -> CommandResult {
+///
+/// All four commands are the same event, `incrby`.
+fn add(data: &mut Data, key: Key, amount: i64, reply: &mut Reply) -> CommandResult {
     let sum = if let Some(mut entry) = data.peek_mut(key) {
         let old = match entry.view() {
             View::Int(old) => old,
@@ -92,7 +88,7 @@ fn add(
         data.store_entry(key, Entry::new(key.bytes, None, Content::Int(amount)));
         amount
     };
-    data.wrote(key, 1, Event::String, event);
+    data.wrote(key, 1, Event::String, "incrby");
     reply.integer(sum);
     Ok(Outcome::Replied)
 }
