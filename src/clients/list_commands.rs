@@ -200,7 +200,7 @@ fn describe(client: &Client, engine: &Engine, text: &mut String) {
     let seconds_since = |moment| engine.monotonic.saturating_sub(moment).as_secs();
     let transaction = session.transaction.as_ref();
     let waiting = client.outbox.waiting_bytes();
-    let held = client.outbox.buffer.memory_bytes() + client.outbox.in_flight_bytes;
+    let held = client.outbox.buffer.memory_bytes() + client.outbox.wire.unsent_bytes();
     let transaction_bytes = transaction.map_or(0, |transaction| transaction.bytes);
     let total = client.held_bytes();
     let last_command = match session.last_command {
@@ -231,11 +231,11 @@ fn describe(client: &Client, engine: &Engine, text: &mut String) {
         session.patterns.len(),
         session.shard_channels.len(),
         transaction.map_or(-1, |transaction| transaction.queue.len() as i64),
-        client.input_bytes,
+        client.outbox.wire.held_bytes(),
         waiting.min(FIRST_BUFFER_BYTES),
         usize::from(waiting > FIRST_BUFFER_BYTES),
         waiting.saturating_sub(FIRST_BUFFER_BYTES),
-        if client.outbox.in_flight_bytes > 0 {
+        if client.outbox.wire.unsent_bytes() > 0 {
             "rw"
         } else {
             "r"

@@ -1,16 +1,19 @@
 //! What waits to be written to one client, and how much of it there may be.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::values::OutputBufferLimit;
 use crate::protocol::reply::ReplyBuffer;
 
-/// Replies and messages that the client's task has not yet taken, and a count of those it has taken and not yet written.
+use super::wire::Wire;
+
+/// Replies and messages that the client's task has not yet taken, and what it tells about those it has taken.
 #[derive(Default)]
 pub struct Outbox {
     pub buffer: ReplyBuffer,
-    /// Bytes that the task is writing.
-    pub in_flight_bytes: usize,
+    /// What the task counts; it has a clone.
+    pub wire: Arc<Wire>,
     /// Since when the soft limit has been exceeded.
     over_soft_since: Option<Duration>,
 }
@@ -18,7 +21,7 @@ pub struct Outbox {
 impl Outbox {
     /// Bytes answered and not yet written.
     pub fn waiting_bytes(&self) -> usize {
-        self.buffer.len() + self.in_flight_bytes
+        self.buffer.len() + self.wire.unsent_bytes()
     }
 
     /// True if the client is to be dropped: over the hard limit, or over the soft one for too long.
@@ -62,7 +65,7 @@ mod tests {
         assert!(!outbox.exceeds(limit, Duration::from_secs(5)));
         assert!(!outbox.exceeds(limit, Duration::from_secs(7)));
         assert!(outbox.exceeds(limit, Duration::from_secs(8)));
-        outbox.in_flight_bytes = 80;
+        outbox.wire.set_unsent_bytes(80);
         assert!(outbox.exceeds(limit, Duration::from_secs(5)));
         assert!(!outbox.exceeds(NONE, Duration::from_secs(99)));
     }

@@ -3,6 +3,7 @@
 use std::task::Waker;
 
 use crate::clients::session::{Blocked, ReplyMode, Role, Session};
+use crate::clients::wire::Traffic;
 use crate::clients::{ClientKey, Closing, Ends};
 use crate::config::values::ClientClass;
 use crate::protocol::reply::{Reply, ReplyBuffer, Resp};
@@ -51,10 +52,12 @@ impl Engine {
         self.unwatch_all(client);
         self.unsubscribe_all(client);
         self.monitors.retain(|monitor| *monitor != client);
-        if let Some(gone) = self.clients.disconnect(client)
-            && gone.session.is_replica()
-        {
-            self.forget_replica(client);
+        if let Some(gone) = self.clients.disconnect(client) {
+            self.stats
+                .count_traffic(gone.outbox.wire.traffic(), gone.session.is_replica());
+            if gone.session.is_replica() {
+                self.forget_replica(client);
+            }
         }
     }
 
@@ -104,7 +107,7 @@ impl Engine {
                 out.append(&mut client.outbox.buffer);
             }
         }
-        client.outbox.in_flight_bytes = out.len();
+        client.outbox.wire.set_unsent_bytes(out.len());
         if client
             .waker
             .as_ref()
@@ -145,11 +148,20 @@ impl Engine {
         }
     }
 
-    /// Notes how many bytes of a request that is not complete are held, and applies `client-query-buffer-limit`.
+    /// Bytes and calls on all sockets so far, of ordinary clients and of replicas.
+    pub fn traffic(&self) -> (Traffic, Traffic) {
+        let mut totals = self.stats.traffic_of_gone;
+        for client in self.clients.iter() {
+            let total = &mut totals[usize::from(client.session.is_replica())];
+            total.add(client.outbox.wire.traffic());
+        }
+        totals.into()
+    }
+
+    /// Bytes of a request that is not complete are held: applies `client-query-buffer-limit`.
     pub fn note_input(&mut self, client: ClientKey, bytes: usize) {
         let limit = self.config.client_query_buffer_limit as usize;
         if let Some(client) = self.clients.find_mut(client) {
-            client.input_bytes = bytes;
             if bytes > limit && !client.session.is_master() {
                 log::warn!(
                     "Closing client that reached max query buffer length: id={} addr={}",

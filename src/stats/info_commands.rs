@@ -112,7 +112,7 @@ fn clients(engine: &Engine, text: &mut InfoText) {
     text.field("maxclients", engine.config.maxclients);
     text.field(
         "client_recent_max_input_buffer",
-        most(&|client| client.input_bytes),
+        most(&|client| client.outbox.wire.held_bytes()),
     );
     text.field(
         "client_recent_max_output_buffer",
@@ -279,14 +279,21 @@ fn persistence(engine: &Engine, text: &mut InfoText) {
 fn stats(engine: &Engine, text: &mut InfoText) {
     let (stats, counters, pubsub) = (&engine.stats, &engine.counters, &engine.pubsub);
     let syncs = engine.replication.feeds.stats();
+    let (clients, replicas) = engine.traffic();
     let kilobytes = |metric| stats.rates.per_second(metric) as f64 / 1024.0;
     text.field("total_connections_received", stats.connections_received);
     text.field("total_commands_processed", stats.commands_processed);
     text.field("instantaneous_ops_per_sec", stats.rates.per_second(0));
-    text.field("total_net_input_bytes", stats.net_input_bytes);
-    text.field("total_net_output_bytes", stats.net_output_bytes);
+    text.field(
+        "total_net_input_bytes",
+        clients.read_bytes + replicas.read_bytes,
+    );
+    text.field(
+        "total_net_output_bytes",
+        clients.written_bytes + replicas.written_bytes,
+    );
     text.field("total_net_repl_input_bytes", stats.net_repl_input_bytes);
-    text.field("total_net_repl_output_bytes", stats.net_repl_output_bytes);
+    text.field("total_net_repl_output_bytes", replicas.written_bytes);
     text.field(
         "instantaneous_input_kbps",
         format_args!("{:.2}", kilobytes(1)),
@@ -326,8 +333,8 @@ fn stats(engine: &Engine, text: &mut InfoText) {
     text.field("total_forks", engine.persistence.snapshots);
     text.field("unexpected_error_replies", stats.unexpected_error_replies);
     text.field("total_error_replies", stats.error_replies);
-    text.field("total_reads_processed", stats.reads_processed);
-    text.field("total_writes_processed", stats.writes_processed);
+    text.field("total_reads_processed", clients.reads + replicas.reads);
+    text.field("total_writes_processed", clients.writes + replicas.writes);
     text.field(
         "client_query_buffer_limit_disconnections",
         stats.query_buffer_disconnections,

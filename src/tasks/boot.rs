@@ -12,6 +12,7 @@ use crate::engine::Engine;
 use crate::engine::intent::{Intent, SaveWish};
 use crate::io::reactor::Reactor;
 use crate::io::signal::{SignalEvent, Signals};
+use crate::memory;
 use crate::random::Random;
 
 use super::engine_lock::EngineLock;
@@ -73,6 +74,7 @@ fn start(loaded: Loaded) -> Result<(), String> {
     listeners
         .bind(&lock)
         .map_err(|error| format!("Warning: Could not create server TCP listening socket: {error}\nFailed listening on port {port} (TCP), aborting."))?;
+    lock.with(|engine| engine.started_memory_bytes = memory::used_bytes());
     log::info!("Server initialized");
     task::block_on(async move {
         let signals = Signals::listen().map_err(failed)?;
