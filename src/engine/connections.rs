@@ -139,12 +139,11 @@ impl Engine {
         }
     }
 
-    /// Begins a batch of requests of `client`, whose task has so many bytes still to write.
-    pub fn begin_batch(&mut self, client: ClientKey, in_flight_bytes: usize) {
+    /// Begins a batch of requests of `client`.
+    pub fn begin_batch(&mut self, client: ClientKey) {
         let now = self.monotonic;
         if let Some(client) = self.clients.find_mut(client) {
             client.active_at = now;
-            client.outbox.in_flight_bytes = in_flight_bytes;
         }
     }
 

@@ -368,7 +368,7 @@ impl Connection {
             }
             let (key, out, waker, parser) = (self.key, &mut self.out, &self.waker, &self.parser);
             let (executed, standing) = self.lock.with(|engine| {
-                engine.begin_batch(key, out.len());
+                engine.begin_batch(key);
                 let requests = (next..end)
                     .map(|index| parser.request(input, index))
                     .zip(found);
@@ -409,7 +409,7 @@ impl Connection {
         let (key, out, waker, waiting) = (self.key, &mut self.out, &self.waker, &mut self.waiting);
         let before = waiting.len();
         self.standing = self.lock.with(|engine| {
-            engine.begin_batch(key, out.len());
+            engine.begin_batch(key);
             for _ in 0..REQUESTS_PER_LOCK {
                 let Some(request) = waiting.front() else {
                     break;
