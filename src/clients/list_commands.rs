@@ -11,6 +11,7 @@ use crate::number;
 use crate::protocol::reply::{Reply, Resp};
 use crate::protocol::request::Argv;
 
+use super::outbox::FIRST_BUFFER_BYTES;
 use super::session::Role;
 use super::{Client, ClientId, Closing};
 
@@ -190,9 +191,6 @@ impl Class {
         }
     }
 }
-
-/// Bytes of replies up to which Redis has them in a client's first buffer: CLIENT LIST tells the rest as `omem`.
-const FIRST_BUFFER_BYTES: usize = 16 * 1024;
 
 /// Adds the line of one connection.
 fn describe(client: &Client, engine: &Engine, text: &mut String) {

@@ -8,6 +8,10 @@ use crate::protocol::reply::ReplyBuffer;
 
 use super::wire::Wire;
 
+/// Bytes of replies that every client may leave waiting: the buffer that each has in Redis, which no limit counts. What
+/// goes beyond it is the `omem` of CLIENT LIST.
+pub const FIRST_BUFFER_BYTES: usize = 16 * 1024;
+
 /// Replies and messages that the client's task has not yet taken, and what it tells about those it has taken.
 #[derive(Default)]
 pub struct Outbox {
@@ -26,8 +30,7 @@ impl Outbox {
 
     /// True if the client is to be dropped: over the hard limit, or over the soft one for too long.
     pub fn exceeds(&mut self, limit: OutputBufferLimit, now: Duration) -> bool {
-        // As with the reference, the first bytes of a reply are nobody's backlog.
-        let waiting = self.waiting_bytes().saturating_sub(UNCOUNTED_BYTES) as u64;
+        let waiting = self.waiting_bytes().saturating_sub(FIRST_BUFFER_BYTES) as u64;
         if limit.hard_bytes != 0 && waiting >= limit.hard_bytes {
             return true;
         }
@@ -39,9 +42,6 @@ impl Outbox {
         now.saturating_sub(since).as_secs() > limit.soft_seconds
     }
 }
-
-/// What one reply may take before limits are asked: Redis's own buffer of each client.
-const UNCOUNTED_BYTES: usize = 16 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -55,13 +55,16 @@ mod tests {
 
     #[test]
     fn a_soft_limit_is_exceeded_only_after_its_seconds() {
+        let first = FIRST_BUFFER_BYTES;
         let limit = OutputBufferLimit {
             hard_bytes: 100,
             soft_bytes: 10,
             soft_seconds: 2,
         };
         let mut outbox = Outbox::default();
-        outbox.buffer.push_bytes(&[0; UNCOUNTED_BYTES + 20]);
+        outbox.buffer.push_bytes(&vec![0; first + 5]);
+        assert!(!outbox.exceeds(limit, Duration::from_secs(0)));
+        outbox.buffer.push_bytes(&[0; 15]);
         assert!(!outbox.exceeds(limit, Duration::from_secs(5)));
         assert!(!outbox.exceeds(limit, Duration::from_secs(7)));
         assert!(outbox.exceeds(limit, Duration::from_secs(8)));

@@ -157,20 +157,21 @@ impl Engine {
         totals.into()
     }
 
-    /// Bytes of a request that is not complete are held: applies `client-query-buffer-limit`.
-    pub fn note_input(&mut self, client: ClientKey, bytes: usize) {
+    /// So many bytes of requests that are not complete are held: applies `client-query-buffer-limit`. Returns how the
+    /// connection is to end, if it is.
+    pub fn note_input(&mut self, client: ClientKey, bytes: usize) -> Option<Closing> {
         let limit = self.config.client_query_buffer_limit as usize;
-        if let Some(client) = self.clients.find_mut(client) {
-            if bytes > limit && !client.session.is_master() {
-                log::warn!(
-                    "Closing client that reached max query buffer length: id={} addr={}",
-                    client.key.id.0,
-                    client.ends.peer
-                );
-                client.closing = Some(Closing::Now);
-                self.stats.query_buffer_disconnections += 1;
-            }
+        let client = self.clients.find_mut(client)?;
+        if bytes > limit && !client.session.is_master() {
+            log::warn!(
+                "Closing client that reached max query buffer length: id={} addr={}",
+                client.key.id.0,
+                client.ends.peer
+            );
+            client.closing = Some(Closing::Now);
+            self.stats.query_buffer_disconnections += 1;
         }
+        client.closing
     }
 
     /// Answers bytes that are no requests; the connection ends once that is written.

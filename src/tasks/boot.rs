@@ -7,9 +7,10 @@ use async_std::channel;
 use async_std::task;
 
 use crate::clock::Clock;
-use crate::config::file::Loaded;
+use crate::config::file::{Loaded, RenamedCommand};
 use crate::engine::Engine;
 use crate::engine::intent::{Intent, SaveWish};
+use crate::engine::table::Names;
 use crate::io::reactor::Reactor;
 use crate::io::signal::{SignalEvent, Signals};
 use crate::memory;
@@ -50,6 +51,13 @@ fn start(loaded: Loaded) -> Result<(), String> {
     if let Some(warning) = loaded.warning() {
         log::warn!("{warning}");
     }
+    let mut names = Names::default();
+    for RenamedCommand { from, to, line } in loaded.renamed_commands {
+        names
+            .rename(&from, &to)
+            .map_err(|reason| line.refused(reason).to_string())?;
+    }
+    names.establish();
     let clock = Clock::system();
     let mut engine = Engine::new(loaded.config, clock.clone(), Random::from_system());
     engine.config_file = loaded.path;

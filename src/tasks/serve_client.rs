@@ -351,8 +351,7 @@ impl Connection {
         let key = self.key;
         self.wire.set_held_bytes(held);
         if held > IDLE_BUFFER_BYTES {
-            self.lock.with(|engine| engine.note_input(key, held));
-            self.refresh();
+            self.standing.closing = self.lock.with(|engine| engine.note_input(key, held));
         }
         (parsed.consumed, parsed.keep)
     }
