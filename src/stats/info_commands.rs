@@ -79,6 +79,7 @@ fn server(engine: &Engine, text: &mut InfoText) {
     text.field("redis_mode", "standalone");
     text.field("os", &engine.stats.process.system);
     text.field("arch_bits", usize::BITS);
+    text.field("monotonic_clock", "POSIX clock_gettime");
     text.field("multiplexing_api", "epoll");
     text.field("process_id", std::process::id());
     text.field("process_supervised", "no");
@@ -260,6 +261,12 @@ fn persistence(engine: &Engine, text: &mut InfoText) {
     text.flag("aof_enabled", engine.config.appendonly);
     text.field("aof_rewrite_in_progress", 0);
     text.field("aof_rewrite_scheduled", 0);
+    text.field("aof_last_rewrite_time_sec", -1);
+    text.field("aof_current_rewrite_time_sec", -1);
+    text.field("aof_last_bgrewrite_status", "ok");
+    text.field("aof_rewrites", 0);
+    text.field("aof_rewrites_consecutive_failures", 0);
+    text.field("aof_last_write_status", "ok");
     if let Some(loading) = &state.loading {
         let (loaded, total) = (loading.loaded_bytes, loading.total_bytes);
         let elapsed = engine.now.seconds() - loading.started_unix;
