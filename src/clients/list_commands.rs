@@ -11,6 +11,7 @@ use crate::number;
 use crate::protocol::reply::{Reply, Resp};
 use crate::protocol::request::Argv;
 
+use super::outbox::FIRST_BUFFER_BYTES;
 use super::session::Role;
 use super::{Client, ClientId, Closing};
 
@@ -191,16 +192,13 @@ impl Class {
     }
 }
 
-/// Bytes of replies up to which Redis has them in a client's first buffer: CLIENT LIST tells the rest as `omem`.
-const FIRST_BUFFER_BYTES: usize = 16 * 1024;
-
 /// Adds the line of one connection.
 fn describe(client: &Client, engine: &Engine, text: &mut String) {
     let session = &client.session;
     let seconds_since = |moment| engine.monotonic.saturating_sub(moment).as_secs();
     let transaction = session.transaction.as_ref();
     let waiting = client.outbox.waiting_bytes();
-    let held = client.outbox.buffer.memory_bytes() + client.outbox.in_flight_bytes;
+    let held = client.outbox.buffer.memory_bytes() + client.outbox.wire.unsent_bytes();
     let transaction_bytes = transaction.map_or(0, |transaction| transaction.bytes);
     let total = client.held_bytes();
     let last_command = match session.last_command {
@@ -231,11 +229,11 @@ fn describe(client: &Client, engine: &Engine, text: &mut String) {
         session.patterns.len(),
         session.shard_channels.len(),
         transaction.map_or(-1, |transaction| transaction.queue.len() as i64),
-        client.input_bytes,
+        client.outbox.wire.held_bytes(),
         waiting.min(FIRST_BUFFER_BYTES),
         usize::from(waiting > FIRST_BUFFER_BYTES),
         waiting.saturating_sub(FIRST_BUFFER_BYTES),
-        if client.outbox.in_flight_bytes > 0 {
+        if client.outbox.wire.unsent_bytes() > 0 {
             "rw"
         } else {
             "r"

@@ -10,6 +10,7 @@ pub mod commands;
 pub mod list_commands;
 pub mod outbox;
 pub mod session;
+pub mod wire;
 
 use std::collections::BTreeMap;
 use std::task::Waker;
@@ -53,8 +54,6 @@ pub struct Client {
     pub waker: Option<Waker>,
     /// The task is to end the connection; set by others (CLIENT KILL, limits) or by the client's own QUIT.
     pub closing: Option<Closing>,
-    /// Input bytes that wait to be parsed or executed, noted by the task for CLIENT LIST.
-    pub input_bytes: usize,
     pub commands: u64,
 }
 
@@ -79,8 +78,8 @@ impl Client {
         let transaction = self.session.transaction.as_ref();
         size_of::<Client>()
             + self.outbox.buffer.memory_bytes()
-            + self.outbox.in_flight_bytes
-            + self.input_bytes
+            + self.outbox.wire.unsent_bytes()
+            + self.outbox.wire.held_bytes()
             + transaction.map_or(0, |transaction| transaction.bytes)
     }
 
@@ -118,7 +117,6 @@ impl Clients {
             outbox: Outbox::default(),
             waker: None,
             closing: None,
-            input_bytes: 0,
             commands: 0,
         }));
         self.by_id.insert(id, slot);

@@ -120,6 +120,9 @@ fn follow(engine: &mut Engine, name: &str) {
 /// CONFIG RESETSTAT
 fn resetstat(node: &mut Node, _: Argv, reply: &mut Reply) -> CommandResult {
     node.engine.stats.reset();
+    for client in node.engine.clients.iter() {
+        client.outbox.wire.reset_traffic();
+    }
     node.engine.counters = Default::default();
     node.engine.held = Default::default();
     node.engine.replication.feeds.reset_stats();

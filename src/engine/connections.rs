@@ -3,6 +3,7 @@
 use std::task::Waker;
 
 use crate::clients::session::{Blocked, ReplyMode, Role, Session};
+use crate::clients::wire::Traffic;
 use crate::clients::{ClientKey, Closing, Ends};
 use crate::config::values::ClientClass;
 use crate::protocol::reply::{Reply, ReplyBuffer, Resp};
@@ -51,10 +52,12 @@ impl Engine {
         self.unwatch_all(client);
         self.unsubscribe_all(client);
         self.monitors.retain(|monitor| *monitor != client);
-        if let Some(gone) = self.clients.disconnect(client)
-            && gone.session.is_replica()
-        {
-            self.forget_replica(client);
+        if let Some(gone) = self.clients.disconnect(client) {
+            self.stats
+                .count_traffic(gone.outbox.wire.traffic(), gone.session.is_replica());
+            if gone.session.is_replica() {
+                self.forget_replica(client);
+            }
         }
     }
 
@@ -104,7 +107,7 @@ impl Engine {
                 out.append(&mut client.outbox.buffer);
             }
         }
-        client.outbox.in_flight_bytes = out.len();
+        client.outbox.wire.set_unsent_bytes(out.len());
         if client
             .waker
             .as_ref()
@@ -136,30 +139,39 @@ impl Engine {
         }
     }
 
-    /// Begins a batch of requests of `client`, whose task has so many bytes still to write.
-    pub fn begin_batch(&mut self, client: ClientKey, in_flight_bytes: usize) {
+    /// Begins a batch of requests of `client`.
+    pub fn begin_batch(&mut self, client: ClientKey) {
         let now = self.monotonic;
         if let Some(client) = self.clients.find_mut(client) {
             client.active_at = now;
-            client.outbox.in_flight_bytes = in_flight_bytes;
         }
     }
 
-    /// Notes how many bytes of a request that is not complete are held, and applies `client-query-buffer-limit`.
-    pub fn note_input(&mut self, client: ClientKey, bytes: usize) {
-        let limit = self.config.client_query_buffer_limit as usize;
-        if let Some(client) = self.clients.find_mut(client) {
-            client.input_bytes = bytes;
-            if bytes > limit && !client.session.is_master() {
-                log::warn!(
-                    "Closing client that reached max query buffer length: id={} addr={}",
-                    client.key.id.0,
-                    client.ends.peer
-                );
-                client.closing = Some(Closing::Now);
-                self.stats.query_buffer_disconnections += 1;
-            }
+    /// Bytes and calls on all sockets so far, of ordinary clients and of replicas.
+    pub fn traffic(&self) -> (Traffic, Traffic) {
+        let mut totals = self.stats.traffic_of_gone;
+        for client in self.clients.iter() {
+            let total = &mut totals[usize::from(client.session.is_replica())];
+            total.add(client.outbox.wire.traffic());
         }
+        totals.into()
+    }
+
+    /// So many bytes of requests that are not complete are held: applies `client-query-buffer-limit`. Returns how the
+    /// connection is to end, if it is.
+    pub fn note_input(&mut self, client: ClientKey, bytes: usize) -> Option<Closing> {
+        let limit = self.config.client_query_buffer_limit as usize;
+        let client = self.clients.find_mut(client)?;
+        if bytes > limit && !client.session.is_master() {
+            log::warn!(
+                "Closing client that reached max query buffer length: id={} addr={}",
+                client.key.id.0,
+                client.ends.peer
+            );
+            client.closing = Some(Closing::Now);
+            self.stats.query_buffer_disconnections += 1;
+        }
+        client.closing
     }
 
     /// Answers bytes that are no requests; the connection ends once that is written.

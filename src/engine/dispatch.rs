@@ -36,6 +36,8 @@ impl Engine {
         let mark = buffer.mark();
         let resp = self.clients.get(client).session.resp;
         let command = found.command(argv);
+        let name = command.as_ref().map_or("", |command| command.spec.name);
+        self.clients.get_mut(client).session.last_command = name;
         let flow = match &command {
             Ok(command) if self.is_postponed(client, command.spec) => Flow::Postponed,
             Ok(command) => match self.admit(client, command.spec, argv) {
@@ -323,7 +325,6 @@ impl Engine {
     ) -> Outcome {
         let spec = command.spec;
         let record = self.clients.get_mut(client);
-        record.session.last_command = spec.name;
         record.commands += 1;
         let (db, resp) = (record.session.db, record.session.resp);
         let access_rule = if record.session.no_touch && spec.name != "touch" {

@@ -89,8 +89,8 @@ pub const NO_PASSWORD_SET: CommandError = CommandError::new(
      correct?",
 );
 pub const HELLO_NO_AUTH: CommandError = CommandError::new(
-    "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> <pass> \
-     option can be used to authenticate the client and select the RESP protocol version at the same time",
+    "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> <pass> option \
+     can be used to authenticate the client and select the RESP protocol version at the same time",
 );
 pub const PROTOCOL_NOT_AN_INTEGER: CommandError =
     CommandError::new("ERR Protocol version is not an integer or out of range");

@@ -38,13 +38,14 @@ impl Engine {
 
     /// The rates of INFO, `elapsed` after the last call.
     pub fn sample_rates(&mut self, elapsed: Duration) {
+        let (clients, replicas) = self.traffic();
         let stats = &mut self.stats;
         let totals = [
             stats.commands_processed,
-            stats.net_input_bytes,
-            stats.net_output_bytes,
+            clients.read_bytes + replicas.read_bytes,
+            clients.written_bytes + replicas.written_bytes,
             stats.net_repl_input_bytes,
-            stats.net_repl_output_bytes,
+            replicas.written_bytes,
         ];
         stats.rates.sample(totals, elapsed.as_millis() as u64);
     }

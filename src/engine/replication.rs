@@ -88,7 +88,7 @@ impl Engine {
             return Err(CommandError::new(Refusal::MasterLinkDown.text()));
         }
         let client = self.clients.get(client);
-        if !client.outbox.buffer.is_empty() || client.outbox.in_flight_bytes > 0 {
+        if !client.outbox.buffer.is_empty() || client.outbox.wire.unsent_bytes() > 0 {
             return Err(CommandError::new(Refusal::PendingOutput.text()));
         }
         Ok(match &client.session.profile {

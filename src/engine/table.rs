@@ -1,7 +1,7 @@
 //! The commands of every room, in one table: the only place that names the `*commands` files.
 
-use std::collections::HashMap;
-use std::sync::LazyLock;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{LazyLock, OnceLock};
 
 use crate::protocol::request::Argv;
 
@@ -51,14 +51,62 @@ pub struct Command {
     subcommands: HashMap<&'static [u8], &'static Command>,
 }
 
+/// By what names commands are called: those of their rows, until `rename-command` says otherwise.
+pub struct Names(BTreeMap<Vec<u8>, &'static str>);
+
+impl Default for Names {
+    fn default() -> Self {
+        let specs = ROOMS.iter().flat_map(|room| room.iter());
+        Names(
+            specs
+                .map(|spec| (spec.name.as_bytes().to_vec(), spec.name))
+                .collect(),
+        )
+    }
+}
+
+impl Names {
+    /// Calls a command by another name, in any case; an empty one takes it away.
+    ///
+    /// # Errors
+    /// There is no command of the old name, or there is one of the new name.
+    pub fn rename(&mut self, from: &[u8], to: &[u8]) -> Result<(), &'static str> {
+        let (from, to) = (from.to_ascii_lowercase(), to.to_ascii_lowercase());
+        let row = *self
+            .0
+            .get(&from)
+            .ok_or("No such command in rename-command")?;
+        if self.0.contains_key(&to) && to != from {
+            return Err("Target command name already exists");
+        }
+        if to.len() > NAME_BYTES_MAX {
+            return Err("Target command name is too long");
+        }
+        self.0.remove(&from);
+        if !to.is_empty() {
+            self.0.insert(to, row);
+        }
+        Ok(())
+    }
+
+    /// Makes these the names of the whole process. Without effect once a command was looked up.
+    pub fn establish(self) {
+        // Only the first call can succeed, and boot makes only one.
+        let _ = NAMES.set(self);
+    }
+}
+
+static NAMES: OnceLock<Names> = OnceLock::new();
+
 struct Table {
     by_name: HashMap<&'static [u8], &'static Command, foldhash::fast::FixedState>,
     all: Vec<&'static Command>,
+    top_level: Vec<&'static Command>,
 }
 
 static TABLE: LazyLock<Table> = LazyLock::new(|| {
     let mut all = Vec::new();
-    let mut by_name = HashMap::default();
+    let mut by_row: HashMap<&str, &'static Command> = HashMap::new();
     for spec in ROOMS.iter().flat_map(|room| room.iter()) {
         let mut subcommands = HashMap::new();
         let index = all.len();
@@ -80,14 +128,26 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
             subcommands,
         }));
         assert!(
-            by_name.insert(spec.name.as_bytes(), row).is_none(),
+            by_row.insert(spec.name, row).is_none(),
             "two rows for {}",
             spec.name
         );
         all.push(row);
         all.extend(rows);
     }
-    Table { by_name, all }
+    let names = NAMES.get_or_init(Names::default);
+    let by_name: HashMap<_, _, _> = names
+        .0
+        .iter()
+        .map(|(name, row)| (&name[..], by_row[row]))
+        .collect();
+    let mut top_level: Vec<_> = names.0.values().map(|row| by_row[row]).collect();
+    top_level.sort_by_key(|command| command.index);
+    Table {
+        by_name,
+        all,
+        top_level,
+    }
 });
 
 /// What the table has for a request.
@@ -140,10 +200,9 @@ pub fn all() -> &'static [&'static Command] {
     &TABLE.all
 }
 
-/// The rows that are no subcommands.
+/// The commands that can be called, in the order of their rows; without subcommands.
 pub fn top_level() -> impl Iterator<Item = &'static Command> + Clone {
-    let is_top = |command: &&Command| !command.spec.name.contains('|');
-    all().iter().copied().filter(is_top)
+    TABLE.top_level.iter().copied()
 }
 
 impl Lookup {
@@ -190,6 +249,20 @@ mod tests {
             find_full(b"client|ID").map(|command| command.spec.name),
             Some("client|id")
         );
+    }
+
+    #[test]
+    fn a_command_is_renamed_or_taken_away() {
+        let mut names = Names::default();
+        assert_eq!(names.rename(b"Get", b"GET2"), Ok(()));
+        assert_eq!(names.rename(b"set", b""), Ok(()));
+        assert_eq!(names.rename(b"ping", b"Ping"), Ok(()));
+        assert_eq!(names.0.get(&b"get2"[..]), Some(&"get"));
+        assert!(!names.0.contains_key(&b"set"[..]));
+        assert!(names.rename(b"set", b"x").is_err());
+        assert!(names.rename(b"ping", b"echo").is_err());
+        assert!(names.rename(b"ping", &[b'x'; 100]).is_err());
+        assert!(names.0.contains_key(&b"ping"[..]));
     }
 
     #[test]

@@ -79,6 +79,7 @@ fn server(engine: &Engine, text: &mut InfoText) {
     text.field("redis_mode", "standalone");
     text.field("os", &engine.stats.process.system);
     text.field("arch_bits", usize::BITS);
+    text.field("monotonic_clock", "POSIX clock_gettime");
     text.field("multiplexing_api", "epoll");
     text.field("process_id", std::process::id());
     text.field("process_supervised", "no");
@@ -112,7 +113,7 @@ fn clients(engine: &Engine, text: &mut InfoText) {
     text.field("maxclients", engine.config.maxclients);
     text.field(
         "client_recent_max_input_buffer",
-        most(&|client| client.input_bytes),
+        most(&|client| client.outbox.wire.held_bytes()),
     );
     text.field(
         "client_recent_max_output_buffer",
@@ -260,6 +261,12 @@ fn persistence(engine: &Engine, text: &mut InfoText) {
     text.flag("aof_enabled", engine.config.appendonly);
     text.field("aof_rewrite_in_progress", 0);
     text.field("aof_rewrite_scheduled", 0);
+    text.field("aof_last_rewrite_time_sec", -1);
+    text.field("aof_current_rewrite_time_sec", -1);
+    text.field("aof_last_bgrewrite_status", "ok");
+    text.field("aof_rewrites", 0);
+    text.field("aof_rewrites_consecutive_failures", 0);
+    text.field("aof_last_write_status", "ok");
     if let Some(loading) = &state.loading {
         let (loaded, total) = (loading.loaded_bytes, loading.total_bytes);
         let elapsed = engine.now.seconds() - loading.started_unix;
@@ -279,14 +286,21 @@ fn persistence(engine: &Engine, text: &mut InfoText) {
 fn stats(engine: &Engine, text: &mut InfoText) {
     let (stats, counters, pubsub) = (&engine.stats, &engine.counters, &engine.pubsub);
     let syncs = engine.replication.feeds.stats();
+    let (clients, replicas) = engine.traffic();
     let kilobytes = |metric| stats.rates.per_second(metric) as f64 / 1024.0;
     text.field("total_connections_received", stats.connections_received);
     text.field("total_commands_processed", stats.commands_processed);
     text.field("instantaneous_ops_per_sec", stats.rates.per_second(0));
-    text.field("total_net_input_bytes", stats.net_input_bytes);
-    text.field("total_net_output_bytes", stats.net_output_bytes);
+    text.field(
+        "total_net_input_bytes",
+        clients.read_bytes + replicas.read_bytes,
+    );
+    text.field(
+        "total_net_output_bytes",
+        clients.written_bytes + replicas.written_bytes,
+    );
     text.field("total_net_repl_input_bytes", stats.net_repl_input_bytes);
-    text.field("total_net_repl_output_bytes", stats.net_repl_output_bytes);
+    text.field("total_net_repl_output_bytes", replicas.written_bytes);
     text.field(
         "instantaneous_input_kbps",
         format_args!("{:.2}", kilobytes(1)),
@@ -326,8 +340,8 @@ fn stats(engine: &Engine, text: &mut InfoText) {
     text.field("total_forks", engine.persistence.snapshots);
     text.field("unexpected_error_replies", stats.unexpected_error_replies);
     text.field("total_error_replies", stats.error_replies);
-    text.field("total_reads_processed", stats.reads_processed);
-    text.field("total_writes_processed", stats.writes_processed);
+    text.field("total_reads_processed", clients.reads + replicas.reads);
+    text.field("total_writes_processed", clients.writes + replicas.writes);
     text.field(
         "client_query_buffer_limit_disconnections",
         stats.query_buffer_disconnections,

@@ -11,6 +11,8 @@ pub mod slowlog;
 
 use std::collections::BTreeMap;
 
+use crate::clients::wire::Traffic;
+
 use command_stats::CommandStats;
 use process::ProcessSample;
 
@@ -23,18 +25,16 @@ pub struct Stats {
     pub connections_received: u64,
     pub connections_rejected: u64,
     pub commands_processed: u64,
-    pub net_input_bytes: u64,
-    pub net_output_bytes: u64,
+    /// What the link to the master has brought.
     pub net_repl_input_bytes: u64,
-    pub net_repl_output_bytes: u64,
+    /// Of connections that have ended: of ordinary clients, and of replicas.
+    pub traffic_of_gone: [Traffic; 2],
     pub expired_time_cap_reached: u64,
     pub evicted_keys: u64,
     pub query_buffer_disconnections: u64,
     pub output_buffer_disconnections: u64,
     pub unexpected_error_replies: u64,
     pub error_replies: u64,
-    pub reads_processed: u64,
-    pub writes_processed: u64,
     /// By the index of the command in the table.
     pub commands: Vec<CommandStats>,
     /// Error replies by their code.
@@ -59,6 +59,11 @@ impl Stats {
         } else if self.errors.len() < ERROR_CODES_MAX {
             self.errors.insert(code.to_owned(), 1);
         }
+    }
+
+    /// Takes over what a connection has counted that ends.
+    pub fn count_traffic(&mut self, traffic: Traffic, is_replica: bool) {
+        self.traffic_of_gone[usize::from(is_replica)].add(traffic);
     }
 
     /// CONFIG RESETSTAT.

@@ -7,11 +7,13 @@ use async_std::channel;
 use async_std::task;
 
 use crate::clock::Clock;
-use crate::config::file::Loaded;
+use crate::config::file::{Loaded, RenamedCommand};
 use crate::engine::Engine;
 use crate::engine::intent::{Intent, SaveWish};
+use crate::engine::table::Names;
 use crate::io::reactor::Reactor;
 use crate::io::signal::{SignalEvent, Signals};
+use crate::memory;
 use crate::random::Random;
 
 use super::engine_lock::EngineLock;
@@ -49,6 +51,13 @@ fn start(loaded: Loaded) -> Result<(), String> {
     if let Some(warning) = loaded.warning() {
         log::warn!("{warning}");
     }
+    let mut names = Names::default();
+    for RenamedCommand { from, to, line } in loaded.renamed_commands {
+        names
+            .rename(&from, &to)
+            .map_err(|reason| line.refused(reason).to_string())?;
+    }
+    names.establish();
     let clock = Clock::system();
     let mut engine = Engine::new(loaded.config, clock.clone(), Random::from_system());
     engine.config_file = loaded.path;
@@ -73,6 +82,7 @@ fn start(loaded: Loaded) -> Result<(), String> {
     listeners
         .bind(&lock)
         .map_err(|error| format!("Warning: Could not create server TCP listening socket: {error}\nFailed listening on port {port} (TCP), aborting."))?;
+    lock.with(|engine| engine.started_memory_bytes = memory::used_bytes());
     log::info!("Server initialized");
     task::block_on(async move {
         let signals = Signals::listen().map_err(failed)?;

@@ -6,8 +6,10 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
+use std::sync::Arc;
 use std::task::{Poll, Waker};
 
+use crate::clients::wire::Wire;
 use crate::clients::{ClientKey, Closing, Ends};
 use crate::cow::element;
 use crate::engine::Engine;
@@ -67,6 +69,7 @@ pub struct Connection {
     pub stream: Stream,
     pub lock: EngineLock,
     pub waker: Waker,
+    wire: Arc<Wire>,
     parser: Parser,
     /// The beginning of a request whose rest has not arrived.
     tail: Vec<u8>,
@@ -85,6 +88,7 @@ pub struct Lent {
     pub key: ClientKey,
     pub lock: EngineLock,
     waker: Waker,
+    wire: Arc<Wire>,
     parser: Parser,
     tail: Vec<u8>,
     waiting: VecDeque<OwnedRequest>,
@@ -101,6 +105,7 @@ impl Lent {
             key,
             lock,
             waker,
+            wire,
             parser,
             tail,
             waiting,
@@ -115,6 +120,7 @@ impl Lent {
             stream,
             lock,
             waker,
+            wire,
             parser,
             tail,
             waiting,
@@ -134,15 +140,17 @@ pub enum Ended {
 
 impl Connection {
     fn new(key: ClientKey, stream: Stream, lock: EngineLock, waker: Waker) -> Self {
-        let (limits, standing) = lock.with(|engine| {
+        let (limits, standing, wire) = lock.with(|engine| {
             let standing = engine.end_batch(key, &mut ReplyBuffer::default(), &waker);
-            (engine.limits_of(key), standing)
+            let wire = engine.clients.get(key).outbox.wire.clone();
+            (engine.limits_of(key), standing, wire)
         });
         Connection {
             key,
             stream,
             lock,
             waker,
+            wire,
             parser: Parser::default(),
             tail: Vec::new(),
             waiting: VecDeque::new(),
@@ -195,6 +203,7 @@ impl Connection {
             stream,
             lock,
             waker,
+            wire,
             parser,
             tail,
             waiting,
@@ -207,6 +216,7 @@ impl Connection {
             key,
             lock,
             waker,
+            wire,
             parser,
             tail,
             waiting,
@@ -259,7 +269,11 @@ impl Connection {
                 self.stream.try_write_vectored(&slices[..count])
             };
             match written {
-                Ok(written) => self.out.advance(written),
+                Ok(written) => {
+                    self.out.advance(written);
+                    self.wire.note_write(written);
+                    self.wire.set_unsent_bytes(self.out.len());
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error),
             }
@@ -284,7 +298,8 @@ impl Connection {
             };
             return match read {
                 Ok(0) => Ok(Progress::End),
-                Ok(_) => {
+                Ok(count) => {
+                    self.wire.note_read(count);
                     let tail = std::mem::take(&mut self.tail);
                     self.consume(tail);
                     Ok(Progress::Worked)
@@ -296,6 +311,7 @@ impl Connection {
         crate::io::reactor::with_read_buffer(|buffer| match self.stream.try_read(buffer) {
             Ok(0) => Ok(Progress::End),
             Ok(count) => {
+                self.wire.note_read(count);
                 let bytes = &buffer[..count];
                 if self.tail.is_empty() {
                     // The common case: everything stays in the thread's buffer, only a cut request is copied out.
@@ -333,9 +349,9 @@ impl Connection {
         }
         let held = (parsed.keep - parsed.consumed) + self.parser.held_bytes();
         let key = self.key;
+        self.wire.set_held_bytes(held);
         if held > IDLE_BUFFER_BYTES {
-            self.lock.with(|engine| engine.note_input(key, held));
-            self.refresh();
+            self.standing.closing = self.lock.with(|engine| engine.note_input(key, held));
         }
         (parsed.consumed, parsed.keep)
     }
@@ -351,7 +367,7 @@ impl Connection {
             }
             let (key, out, waker, parser) = (self.key, &mut self.out, &self.waker, &self.parser);
             let (executed, standing) = self.lock.with(|engine| {
-                engine.begin_batch(key, out.len());
+                engine.begin_batch(key);
                 let requests = (next..end)
                     .map(|index| parser.request(input, index))
                     .zip(found);
@@ -392,7 +408,7 @@ impl Connection {
         let (key, out, waker, waiting) = (self.key, &mut self.out, &self.waker, &mut self.waiting);
         let before = waiting.len();
         self.standing = self.lock.with(|engine| {
-            engine.begin_batch(key, out.len());
+            engine.begin_batch(key);
             for _ in 0..REQUESTS_PER_LOCK {
                 let Some(request) = waiting.front() else {
                     break;

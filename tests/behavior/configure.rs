@@ -166,7 +166,7 @@ fn a_file_is_read_with_its_units_quotes_and_includes() {
         > CONFIG GET proto-max-bulk-len
         ["proto-max-bulk-len" "10485760"]
         > CONFIG GET save
-        ["save" "300 10"]
+        ["save" "900 1 300 10"]
         > KEYS *
         -ERR unknown command 'KEYS', with args beginning with: '*'
         "#,
