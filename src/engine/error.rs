@@ -195,8 +195,7 @@ pub const LIMIT_BY_RANK: CommandError = CommandError::new(
 );
 pub const SCORES_BY_LEX: CommandError =
     CommandError::new("ERR syntax error, WITHSCORES not supported in combination with BYLEX");
-pub const NEGATIVE_LIMIT: CommandError = CommandError::new("ERR LIMIT can't be negative");
-pub const NO_KEYS_COUNTED: CommandError = CommandError::new("ERR numkeys should be greater than 0");
+
 /// EXEC itself is refused: its transaction is over.
 pub fn exec_aborted(refusal: &CommandError) -> CommandError {
     let reason = refusal.text();
@@ -252,13 +251,6 @@ pub fn wrong_arity(name: &str) -> CommandError {
     ))
 }
 
-/// An integer argument outside the limits that it has.
-pub fn not_within(min: i64, max: i64) -> CommandError {
-    CommandError::from(format!(
-        "ERR value is out of range, value must between {min} and {max}"
-    ))
-}
-
 /// `command` takes a number of keys, which was 0 or less.
 pub fn no_input_keys(command: &str) -> CommandError {
     CommandError::from(format!(
@@ -276,6 +268,13 @@ pub fn unknown_subcommand_or_arity(container: &str, name: &[u8]) -> CommandError
 }
 
 /// As much of a text as is shown: it ends where a string in C would.
+/// An integer argument outside the limits that it has.
+pub fn not_within(min: i64, max: i64) -> CommandError {
+    CommandError::from(format!(
+        "ERR value is out of range, value must between {min} and {max}"
+    ))
+}
+
 fn clip(bytes: &[u8], most: usize) -> String {
     let shown = bytes.split(|&byte| byte == 0).next().unwrap_or_default();
     String::from_utf8_lossy(&shown[..shown.len().min(most)]).into_owned()

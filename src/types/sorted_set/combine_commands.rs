@@ -1,4 +1,4 @@
-//! Commands that make one sorted set of several: ZUNION, ZINTER, ZDIFF, their STORE forms, ZINTERCARD.
+//! Commands that make one sorted set of several, or of sets: ZUNION, ZINTER, ZDIFF, their STORE forms, ZINTERCARD.
 
 use crate::engine::data::Data;
 use crate::engine::error::{self, CommandError};
@@ -10,6 +10,7 @@ use crate::number::{self, Digits};
 use crate::protocol::reply::Reply;
 use crate::protocol::request::Argv;
 use crate::types::Value;
+use crate::types::set::Set;
 
 use super::commands::{limits, reply_header, reply_scored, store};
 use super::{Builder, Limits, Merger, Scored, SortedSet};
@@ -115,7 +116,7 @@ fn zintercard(data: &mut Data, args: Argv, reply: &mut Reply) -> CommandResult {
         // A limit of 0 is none.
         most = limit
             .map(|limit| if limit == 0 { usize::MAX } else { limit })
-            .ok_or(error::NEGATIVE_LIMIT)?;
+            .ok_or(error::LIMIT_NEGATIVE)?;
         at += 2;
     }
     let mut count = 0;
@@ -275,6 +276,8 @@ struct Input {
 enum Content {
     Missing,
     SortedSet(SortedSet),
+    /// Every member has the score 1.
+    Set(Set),
 }
 
 impl Input {
@@ -300,6 +303,7 @@ impl Input {
                 None => Content::Missing,
                 Some(entry) => match entry.view() {
                     View::Value(Value::SortedSet(set)) => Content::SortedSet(set.clone()),
+                    View::Value(Value::Set(set)) => Content::Set(set.clone()),
                     _ => return Err(error::WRONG_TYPE),
                 },
             };
@@ -315,21 +319,26 @@ impl Input {
         match &self.content {
             Content::Missing => 0,
             Content::SortedSet(set) => set.len(),
+            Content::Set(set) => set.len(),
         }
     }
 
     fn iter(&self) -> impl Iterator<Item = Scored<'_>> {
-        let sorted = match &self.content {
-            Content::SortedSet(set) => Some(set.iter()),
-            Content::Missing => None,
+        let (sorted, plain) = match &self.content {
+            Content::Missing => (None, None),
+            Content::SortedSet(set) => (Some(set.iter()), None),
+            Content::Set(set) => (None, Some(set.iter())),
         };
-        sorted.into_iter().flatten()
+        let plain = plain.into_iter().flatten();
+        let scored = plain.map(|member| Scored { member, score: 1.0 });
+        sorted.into_iter().flatten().chain(scored)
     }
 
     fn score(&self, member: &[u8]) -> Option<f64> {
         match &self.content {
             Content::Missing => None,
             Content::SortedSet(set) => set.score(member),
+            Content::Set(set) => set.contains(member).then_some(1.0),
         }
     }
 }

@@ -3,10 +3,10 @@
 
 use smallvec::SmallVec;
 
-use crate::compact::Element;
 use crate::config::Config;
 use crate::engine::data::{Data, Event};
 use crate::engine::error::{self, CommandError};
+use crate::engine::random_count::RandomCount;
 use crate::engine::scan::{self, ScanOptions, ScanReply};
 use crate::engine::spec::flag::{DENYOOM, FAST, READONLY, WRITE};
 use crate::engine::spec::{CommandResult, ONE_KEY, Outcome, Spec};
@@ -14,7 +14,6 @@ use crate::keyspace::Key;
 use crate::number::{self, Digits, DoubleText};
 use crate::protocol::reply::Reply;
 use crate::protocol::request::Argv;
-use crate::random::Random;
 
 use super::{Limits, Scored, SortedSet, Update};
 
@@ -331,48 +330,48 @@ fn reply_rank(data: &mut Data, args: Argv, reverse: bool, reply: &mut Reply) -> 
 /// ZRANDMEMBER key [count [WITHSCORES]]
 fn zrandmember(data: &mut Data, args: Argv, reply: &mut Reply) -> CommandResult {
     let key = Key::new(args.get(1));
-    let mut random = Random::from_seed(data.random.next_u64());
     if args.len() == 2 {
+        let mut random = data.random.fork();
         let set = data.read::<SortedSet>(key)?;
         match set.as_ref().and_then(|set| set.random(&mut random)) {
-            Some(scored) => reply_member(reply, scored.member),
+            Some(scored) => reply.element(scored.member),
             None => reply.null(),
         }
         return Ok(Outcome::Replied);
     }
-    let count = number::parse_i64(args.get(2)).ok_or(error::NOT_AN_INTEGER)?;
-    if count == i64::MIN {
-        return Err(error::not_within(-i64::MAX, i64::MAX));
-    }
-    let with_scores = args.len() > 3;
-    if args.len() > 4 || (with_scores && !args.get(3).eq_ignore_ascii_case(b"withscores")) {
-        return Err(error::SYNTAX);
-    }
-    if (with_scores && count.unsigned_abs() > i64::MAX as u64 / 2) || count < -REPEATS_MAX {
+    let wanted = RandomCount::parse(args.get(2))?;
+    let with_scores = match args.len() {
+        3 => false,
+        4 if args.get(3).eq_ignore_ascii_case(b"withscores") => true,
+        _ => return Err(error::SYNTAX),
+    };
+    if let RandomCount::Choose(count) = wanted
+        && with_scores
+        && count > i64::MAX as usize / 2
+    {
         return Err(error::OUT_OF_RANGE);
     }
-    let repeats = count < 0;
-    let count = count.unsigned_abs() as usize;
+    let mut random = data.random.fork();
     let Some(set) = data.read::<SortedSet>(key)? else {
         reply.array(0);
         return Ok(Outcome::Replied);
     };
-    if repeats {
-        reply_header(reply, count, with_scores);
-        for scored in (0..count).filter_map(|_| set.random(&mut random)) {
-            reply_scored(reply, scored, with_scores);
+    match wanted {
+        RandomCount::Draw(count) => {
+            reply_header(reply, count, with_scores);
+            for scored in (0..count).filter_map(|_| set.random(&mut random)) {
+                reply_scored(reply, scored, with_scores);
+            }
         }
-    } else {
-        reply_header(reply, count.min(set.len()), with_scores);
-        set.choose(count, &mut random, |scored| {
-            reply_scored(reply, scored, with_scores)
-        });
+        RandomCount::Choose(count) => {
+            reply_header(reply, count.min(set.len()), with_scores);
+            set.choose(count, &mut random, |scored| {
+                reply_scored(reply, scored, with_scores)
+            });
+        }
     }
     Ok(Outcome::Replied)
 }
-
-/// Draws with repetition all go into one reply, whatever the size of the set, so there is an end to their number.
-const REPEATS_MAX: i64 = 1 << 24;
 
 /// ZSCAN key cursor [MATCH pattern] [COUNT count]
 fn zscan(data: &mut Data, args: Argv, reply: &mut Reply) -> CommandResult {
@@ -418,13 +417,6 @@ pub(super) fn reply_score(reply: &mut Reply, score: Option<f64>) {
     }
 }
 
-pub(super) fn reply_member(reply: &mut Reply, member: Element) {
-    match member {
-        Element::Int(value) => reply.bulk_integer(value),
-        Element::Str(text) => reply.bulk(text),
-    }
-}
-
 /// The header of so many members: RESP3 has an array for each with its score, RESP2 one flat array of both.
 pub(super) fn reply_header(reply: &mut Reply, members: usize, with_scores: bool) {
     reply.array(if with_scores && !reply.is_resp3() {
@@ -438,7 +430,7 @@ pub(super) fn reply_scored(reply: &mut Reply, scored: Scored, with_scores: bool)
     if with_scores && reply.is_resp3() {
         reply.array(2);
     }
-    reply_member(reply, scored.member);
+    reply.element(scored.member);
     if with_scores {
         reply_score(reply, Some(scored.score));
     }

@@ -11,7 +11,7 @@ use crate::number::{self, Digits};
 use crate::protocol::reply::Reply;
 use crate::protocol::request::Argv;
 
-use super::commands::{reply_header, reply_member, reply_score, reply_scored};
+use super::commands::{reply_header, reply_score, reply_scored};
 use super::{Iter, Scored, SortedSet};
 
 pub const COMMANDS: &[Spec] = &[
@@ -202,6 +202,6 @@ fn positive(text: &[u8], min: usize) -> Option<usize> {
 /// A member and its score side by side, in RESP2 and RESP3.
 fn reply_pair(reply: &mut Reply, scored: Scored) {
     reply.array(2);
-    reply_member(reply, scored.member);
+    reply.element(scored.member);
     reply_score(reply, Some(scored.score));
 }
