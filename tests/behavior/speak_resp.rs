@@ -337,8 +337,8 @@ fn unknown_commands_are_quoted_back() {
         -ERR unknown command 'NOSUCH', with args beginning with:
         > nosuch a b c
         -ERR unknown command 'nosuch', with args beginning with: 'a' 'b' 'c'
-        > NOSUCH "with space" 'it''s' "\x00\xff\r\n"
-        -ERR unknown command 'NOSUCH', with args beginning with: 'with space' 'its' ''
+        > NOSUCH "with space" 'it''s' "\r\n"
+        -ERR unknown command 'NOSUCH', with args beginning with: 'with space' 'its' '  '
         > NOSUCH 0123456789012345678901234567890123456789012345678901234567890123456789 0123456789012345678901234567890123456789012345678901234567890123456789 last
         -ERR unknown command 'NOSUCH', with args beginning with: '0123456789012345678901234567890123456789012345678901234567890123456789' '0123456789012345678901234567890123456789012345678901234'
         > 01234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789

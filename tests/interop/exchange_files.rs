@@ -187,3 +187,52 @@ fn odd_values_survive_the_way_through_a_file() {
     fs::remove_dir_all(&home).expect("ours");
     fs::remove_dir_all(&other_home).expect("ours");
 }
+
+/// Files of real servers of every version: where both load one, both hold the same; what only we refuse, we refuse by name.
+#[test]
+fn files_of_old_and_new_servers_load_alike() {
+    let Some(real) = server::redis() else {
+        return;
+    };
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/rdb");
+    let folders = [root.clone(), root.join("old"), root.join("edge")];
+    let files = folders
+        .iter()
+        .flat_map(|folder| fs::read_dir(folder).expect("it belongs to the sources"))
+        .map(|entry| entry.expect("it can be listed").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rdb"));
+    let (mut compared, mut wrong) = (0, Vec::new());
+    for file in files {
+        let start = |setup: Setup| {
+            let home = server::fresh_directory();
+            fs::copy(&file, home.join("dump.rdb")).expect("ours");
+            (setup.home(&home).try_start(), home)
+        };
+        let (theirs, their_home) = start(real.clone());
+        let (ours, our_home) = start(server::sluice());
+        match (ours, theirs) {
+            (Ok(ours), Ok(theirs)) => {
+                compared += 1;
+                if digest(&ours) != digest(&theirs) {
+                    let differences = crate::support::agree::differences(&ours, &theirs);
+                    wrong.push(format!("{}: {differences}", file.display()));
+                }
+            }
+            (Err(ended), Ok(_)) => {
+                let names_it = ["stream", "function", "module", "hash-field"]
+                    .iter()
+                    .any(|reason| ended.log.contains(reason));
+                if !names_it {
+                    wrong.push(format!("{}: refused: {ended}", file.display()));
+                }
+            }
+            // The reference knows fewer versions.
+            (_, Err(_)) => {}
+        }
+        for home in [our_home, their_home] {
+            fs::remove_dir_all(&home).expect("ours");
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(compared > 30, "only {compared} files were compared");
+}
