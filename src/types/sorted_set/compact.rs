@@ -114,19 +114,28 @@ pub(super) fn remove_range(pack: &mut Listpack, ranks: Range<usize>) {
 /// The ranks within bounds that are not ranks.
 pub(super) fn span(pack: &Listpack, bounds: &Bounds) -> Range<usize> {
     let mut digits = Digits::new();
-    let mut sides = pack
-        .pairs()
-        .map(|(member, score)| bounds.side(score_of(score), member.text(&mut digits)));
+    let mut side = |(member, score): (Element, Element)| {
+        bounds.side(score_of(score), || member.text(&mut digits))
+    };
+    let mut pairs = pack.pairs();
     let mut start = 0;
-    let mut within = 0;
-    for side in sides.by_ref() {
-        match side {
-            Ordering::Less => start += 1,
-            Ordering::Equal => within += 1,
-            Ordering::Greater => break,
+    let first = loop {
+        match pairs.next().map(&mut side) {
+            Some(Ordering::Less) => start += 1,
+            first => break first,
         }
+    };
+    if first != Some(Ordering::Equal) {
+        return start..start;
     }
-    start..start + within
+    // Where the last score lies within, all behind the first do.
+    if matches!(bounds, Bounds::Scores(_))
+        && pack.pairs().next_back().map(&mut side) == Some(Ordering::Equal)
+    {
+        return start..len(pack);
+    }
+    let others = pairs.take_while(|&pair| side(pair) == Ordering::Equal);
+    start..start + 1 + others.count()
 }
 
 /// Members in ascending order, from that rank on.

@@ -21,11 +21,11 @@ impl Bounds<'_> {
     /// On which side of the range a member stands: `Less` in front of it, `Equal` within, `Greater` behind. A member that is
     /// both, because the range ends before it begins, stands in front. Ranks are asked for their [`RankRange::span`] instead.
     #[inline]
-    pub fn side(&self, score: f64, member: &[u8]) -> Ordering {
+    pub fn side<'m>(&self, score: f64, member: impl FnOnce() -> &'m [u8]) -> Ordering {
         match self {
             Bounds::Ranks(_) => Ordering::Equal,
             Bounds::Scores(range) => range.side(score),
-            Bounds::Members(range) => range.side(member),
+            Bounds::Members(range) => range.side(member()),
         }
     }
 }
