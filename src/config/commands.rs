@@ -97,15 +97,14 @@ fn set(node: &mut Node, args: Argv, reply: &mut Reply) -> CommandResult {
 /// Makes the running part follow a parameter that has another value now. Most are read where they are used.
 fn follow(engine: &mut Engine, name: &str) {
     match name {
-        "bind" | "port" => {
+        "bind" | "port"
             if !engine
                 .intents
                 .iter()
                 .any(|intent| matches!(intent, Intent::Rebind))
-            {
+            => {
                 engine.intents.push(Intent::Rebind);
             }
-        }
         "loglevel" => log::set_max_level(engine.config.loglevel.filter()),
         "repl-backlog-size" => engine
             .journal

@@ -396,7 +396,7 @@ impl Engine {
 
     /// Ends an execution unit: its effects go into the journal in one piece, its watchers and subscribers learn of it.
     pub fn finish_unit(&mut self, client: ClientKey, framing: Framing) {
-        if self.unit.effects.len() > 0 {
+        if !self.unit.effects.is_empty() {
             let offset = self.unit.effects.finish(framing, &mut self.journal);
             if let Some(client) = self.clients.find_mut(client) {
                 client.session.write_offset = offset;

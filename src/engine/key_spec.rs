@@ -146,8 +146,8 @@ fn flags_of_request(spec: &Spec, argv: Argv) -> Vec<&'static str> {
 
 /// SORT writes where its last STORE says.
 fn sort_destination(argv: Argv) -> Option<KeyPlace> {
-    let stores = (2..argv.len()).filter(|&at| argv.get(at).eq_ignore_ascii_case(b"STORE"));
-    let at = stores.last()? + 1;
+    let mut stores = (2..argv.len()).filter(|&at| argv.get(at).eq_ignore_ascii_case(b"STORE"));
+    let at = stores.next_back()? + 1;
     let flags = vec!["OW", "update"];
     (at < argv.len()).then_some(KeyPlace { at, flags })
 }

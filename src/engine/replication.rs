@@ -350,7 +350,7 @@ fn feeds_config(config: &Config) -> FeedsConfig {
         replicas_enough: config.repl_diskless_sync_max_replicas as usize,
         snapshots_max: 4,
         backlog_bytes: config.repl_backlog_size,
-        backlog_ttl: seconds(config.repl_backlog_ttl.into()),
+        backlog_ttl: seconds(config.repl_backlog_ttl),
         output_limit: OutputLimit {
             hard_bytes: limit.hard_bytes,
             soft_bytes: limit.soft_bytes,

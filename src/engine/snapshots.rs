@@ -181,7 +181,7 @@ impl Engine {
         match self.config.maxmemory_policy {
             MaxmemoryPolicy::VolatileLru | MaxmemoryPolicy::AllkeysLru => UsageRule::Idle,
             MaxmemoryPolicy::VolatileLfu | MaxmemoryPolicy::AllkeysLfu => UsageRule::Frequency {
-                decay_minutes: self.config.lfu_decay_time as u32,
+                decay_minutes: self.config.lfu_decay_time,
             },
             _ => UsageRule::Unwritten,
         }

@@ -37,6 +37,12 @@ impl Done {
     }
 }
 
+impl Default for Trial {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Trial {
     pub fn new() -> Self {
         let clock = Clock::manual(UnixMillis(1_000));

@@ -30,8 +30,8 @@ impl AccessRule {
             MaxmemoryPolicy::AllkeysLfu | MaxmemoryPolicy::VolatileLfu
         ) {
             AccessRule::Lfu {
-                log_factor: config.lfu_log_factor as u32,
-                decay_minutes: config.lfu_decay_time as u32,
+                log_factor: config.lfu_log_factor,
+                decay_minutes: config.lfu_decay_time,
             }
         } else {
             AccessRule::Lru

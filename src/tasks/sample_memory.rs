@@ -21,7 +21,7 @@ pub async fn run(lock: EngineLock) {
     let program = std::env::current_exe().unwrap_or_default();
     lock.with(|engine| {
         let sample = &mut engine.stats.process;
-        sample.machine_bytes = memory.totalram as u64 * u64::from(memory.mem_unit);
+        sample.machine_bytes = memory.totalram * u64::from(memory.mem_unit);
         sample.system = system;
         sample.program = program.to_string_lossy().into_owned();
     });

@@ -36,7 +36,7 @@ fn random_changes_agree_with_a_model_and_leave_shared_entries_alone() {
         let mut key: Vec<u8> = (0..random.below(200))
             .map(|_| random.next_u64() as u8)
             .collect();
-        let mut value = |random: &mut Random| match random.below(3) {
+        let value = |random: &mut Random| match random.below(3) {
             0 => Model::Int(random.next_u64() as i64 >> random.below(64)),
             1 => Model::Bytes(vec![1; random.below(300) as usize]),
             _ => Model::Bytes(vec![2; random.below(40_000) as usize]),
