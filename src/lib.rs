@@ -4,6 +4,9 @@
 //! (`tests/tidy.rs` reads the order from here). Files named `*commands.rs` sit beside the data they act on but belong to
 //! the engine's floor.
 
+#![doc = ""]
+#![doc = include_str!("ARCHITECTURE.md")]
+
 // Ground: names nothing of ours but ground. Blank lines keep rustfmt from sorting what is an order.
 pub mod clock;
 pub mod glob;

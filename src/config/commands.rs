@@ -101,10 +101,10 @@ fn follow(engine: &mut Engine, name: &str) {
             if !engine
                 .intents
                 .iter()
-                .any(|intent| matches!(intent, Intent::Rebind))
-            => {
-                engine.intents.push(Intent::Rebind);
-            }
+                .any(|intent| matches!(intent, Intent::Rebind)) =>
+        {
+            engine.intents.push(Intent::Rebind);
+        }
         "loglevel" => log::set_max_level(engine.config.loglevel.filter()),
         "repl-backlog-size" => engine
             .journal

@@ -5,7 +5,7 @@
 //! asks of the tasks: an [`Intent`].
 //!
 //! Files in reading order: [`spec`] what a command is, [`table`] all of them, [`dispatch`] the road of each request,
-//! [`data`] what data commands see, [`unit`] what a command has changed, [`transaction`], [`watch`], [`periodic`].
+//! [`data`] what data commands see, [`mod@unit`] what a command has changed, [`transaction`], [`watch`], [`periodic`].
 
 pub mod authentication;
 pub mod catalogue;

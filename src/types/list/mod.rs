@@ -1,4 +1,4 @@
-//! Lists. A small one is one listpack; a large one a [`Quicklist`]: chunks, each a listpack or one large element, in a
+//! Lists. A small one is one listpack; a large one a quicklist: chunks, each a listpack or one large element, in a
 //! copy-on-write tree that finds them by position.
 //!
 //! A list becomes a quicklist when an element comes that its listpack may not take, and a listpack again when it has shrunk
