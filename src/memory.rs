@@ -8,7 +8,7 @@ use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_void};
 use std::ptr::{null, null_mut};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 /// jemalloc, with the requested bytes counted per thread and flushed in batches of 64 KiB: the total is exact to
 /// within that amount per live thread, and an allocation costs a third of a nanosecond more.
@@ -18,6 +18,19 @@ const BATCH_BYTES: i64 = 64 * 1024;
 
 static USED_BYTES: AtomicI64 = AtomicI64::new(0);
 static PEAK_BYTES: AtomicI64 = AtomicI64::new(0);
+
+/// Bytes of nodes and entries that were copied, or replaced while somebody else still saw them.
+static COPIED_BYTES: AtomicU64 = AtomicU64::new(0);
+
+/// Notes that `bytes` live on only because a snapshot, or another clone, still sees them.
+pub fn note_copied(bytes: usize) {
+    COPIED_BYTES.fetch_add(bytes as u64, Ordering::Relaxed);
+}
+
+/// All that was noted since start: what it has grown by while a snapshot is alive is the most that the snapshot retains.
+pub fn copied_bytes() -> u64 {
+    COPIED_BYTES.load(Ordering::Relaxed)
+}
 
 thread_local! {
     static PENDING_BYTES: Cell<i64> = const { Cell::new(0) };

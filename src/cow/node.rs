@@ -18,6 +18,8 @@ use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicU32;
 
+use crate::memory;
+
 use super::element::Element;
 use super::leaf::{Leaf, LeafMut};
 use super::shared;
@@ -327,6 +329,7 @@ unsafe fn copy<E: Element>(link: Link) -> Link {
         let copy = if link.is_inner() {
             let inner = link.inner();
             let new = InnerMut::allocate(inner.bits());
+            memory::note_copied(size_of::<Link>() << inner.bits());
             for (index, child) in inner.children() {
                 retain(child);
                 new.set(index, child);
@@ -341,6 +344,7 @@ unsafe fn copy<E: Element>(link: Link) -> Link {
             let leaf = Leaf::new(link.base(), link.size() as usize);
             leaf.prefetch_elements();
             let new = LeafMut::duplicate(leaf);
+            memory::note_copied(leaf.lines() * 64);
             for (_, element) in leaf.iter() {
                 let counted = ManuallyDrop::new(E::from_raw(element));
                 std::mem::forget(E::clone(&counted));

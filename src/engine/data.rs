@@ -19,6 +19,7 @@ use crate::cow::table::CowTable;
 use crate::keyspace::access::{self, AccessRule};
 use crate::keyspace::entry::{Content, Entry, View};
 use crate::keyspace::{Database, Key, Keyspace};
+use crate::memory;
 use crate::number;
 use crate::random::Random;
 use crate::types::string::{BIG_STRING_BYTES, BigString};
@@ -304,6 +305,9 @@ impl<'a> Data<'a> {
 
     /// Lets an entry be freed: in the background if that takes long.
     pub fn discard(&mut self, entry: Entry) {
+        if !entry.is_unique() {
+            memory::note_copied(entry.own_bytes());
+        }
         if let View::Value(value) = entry.view()
             && value.is_big_to_free()
         {

@@ -30,6 +30,7 @@ impl Engine {
         self.end_waits();
         self.wake_after_pause();
         self.save_if_due();
+        self.limit_retained_bytes();
         self.replication_tick();
         for db in 0..self.keyspace.count() {
             self.keyspace.db_mut(db).sweep_index(SWEEP_BUCKETS);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::clients::ClientKey;
 use crate::clock::UnixMillis;
 use crate::config::values::SavePoint;
+use crate::memory;
 use crate::snapshot::walk::Progress;
 
 /// Progress and results of snapshots to disk, as INFO persistence shows them.
@@ -18,6 +19,8 @@ pub struct Persistence {
     pub last_status_ok: bool,
     /// How long the last background save took.
     pub last_took: Option<Duration>,
+    /// The most that the last one retained.
+    pub last_retained_bytes: u64,
     /// Saves begun.
     pub saves: u64,
     pub running: Option<RunningSave>,
@@ -46,6 +49,8 @@ pub struct RunningSave {
     pub dirty_at_start: u64,
     /// The snapshot has been taken.
     pub taken: bool,
+    /// [`memory::copied_bytes`] at that moment.
+    pub copied_at_start: u64,
     pub cancelled: Cancelled,
 }
 
@@ -95,6 +100,15 @@ impl RunningSave {
         self.asker == Asker::Nobody
     }
 
+    /// The most that the snapshot retains of what has changed since.
+    pub fn retained_bytes(&self) -> u64 {
+        if self.taken {
+            memory::copied_bytes() - self.copied_at_start
+        } else {
+            0
+        }
+    }
+
     pub fn keys_done(&self) -> u64 {
         self.progress.keys()
     }
@@ -107,6 +121,7 @@ impl Persistence {
             last_save_unix: now.seconds(),
             last_status_ok: true,
             last_took: None,
+            last_retained_bytes: 0,
             saves: 0,
             running: None,
             scheduled: false,
@@ -163,6 +178,7 @@ impl Persistence {
             progress: Progress::default(),
             dirty_at_start: 0,
             taken: false,
+            copied_at_start: 0,
             cancelled: Cancelled::default(),
         });
     }
@@ -176,6 +192,7 @@ impl Persistence {
         monotonic: Duration,
     ) -> Option<RunningSave> {
         let save = self.running.take_if(|save| save.number == number)?;
+        self.last_retained_bytes = save.retained_bytes();
         if save.is_background() {
             self.last_status_ok = ok;
             self.last_took = Some(monotonic.saturating_sub(save.started));

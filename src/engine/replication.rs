@@ -347,6 +347,7 @@ fn feeds_config(config: &Config) -> FeedsConfig {
         ping_period: seconds(config.repl_ping_replica_period.into()),
         diskless: config.repl_diskless_sync,
         delay: seconds(config.repl_diskless_sync_delay.into()),
+        period: seconds(config.repl_diskless_sync_period.into()),
         replicas_enough: config.repl_diskless_sync_max_replicas as usize,
         snapshots_max: 4,
         backlog_bytes: config.repl_backlog_size,

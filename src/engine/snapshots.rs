@@ -18,7 +18,7 @@ use crate::snapshot::{Snapshot, UsageRule};
 
 use super::Engine;
 use super::intent::Intent;
-use super::persistence::{Asker, Cancelled};
+use super::persistence::{Asker, Cancelled, RunningSave};
 
 /// A save to be carried out.
 pub struct SaveJob {
@@ -79,6 +79,7 @@ impl Engine {
         let path = self.rdb_path();
         let save = self.persistence.running.as_mut()?;
         save.taken = true;
+        save.copied_at_start = memory::copied_bytes();
         save.keys_total = keys_total;
         save.dirty_at_start = dirty;
         save.progress = walk.progress();
@@ -106,6 +107,22 @@ impl Engine {
                 self.unblock(client, |reply| reply.ok());
             }
             Asker::Task => {}
+        }
+    }
+
+    /// Gives up the running save if it retains more than `snapshot-retained-bytes-max`.
+    pub fn limit_retained_bytes(&mut self) {
+        let limit = self.config.snapshot_retained_bytes_max;
+        let retained = self
+            .persistence
+            .running
+            .as_ref()
+            .map_or(0, RunningSave::retained_bytes);
+        if limit > 0 && retained > limit {
+            log::warn!(
+                "The snapshot retains {retained} bytes, snapshot-retained-bytes-max allows {limit}"
+            );
+            self.abandon_save();
         }
     }
 

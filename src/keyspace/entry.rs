@@ -21,6 +21,7 @@ use std::sync::atomic::{AtomicU32, Ordering, fence};
 
 use crate::clock::UnixMillis;
 use crate::cow::element::Element;
+use crate::memory;
 use crate::types::string::{BIG_STRING_BYTES, BigString};
 use crate::types::{Type, Value};
 
@@ -330,6 +331,7 @@ impl Entry {
                 Self::with_bytes(key, expiry, self.meta() & (KIND_MASK | EDITED), bytes)
             }
             View::Value(value) if !self.is_unique() => {
+                memory::note_copied(self.own_bytes() + size_of::<Value>());
                 Self::with_box(key, expiry, Box::new(value.clone()))
             }
             View::Value(_) => {

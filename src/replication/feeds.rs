@@ -34,6 +34,8 @@ pub struct Feeds {
     /// Snapshots that are being made or sent.
     running: BTreeMap<SnapshotId, Target>,
     last_snapshot: SnapshotId,
+    /// When the last snapshot through sockets began.
+    last_sockets_at: Option<Duration>,
     /// When the last replica left; `None` while there is one, or never was.
     alone_since: Option<Duration>,
     next_second: Duration,
@@ -59,6 +61,8 @@ pub struct FeedsConfig {
     pub diskless: bool,
     /// `repl-diskless-sync-delay`.
     pub delay: Duration,
+    /// `repl-diskless-sync-period`: two snapshots through sockets begin at least this far apart.
+    pub period: Duration,
     /// `repl-diskless-sync-max-replicas`: so many need not wait for more; 0 is off.
     pub replicas_enough: usize,
     /// How many snapshots for replicas may run at the same time.
@@ -78,6 +82,7 @@ impl Default for FeedsConfig {
             ping_period: Duration::from_secs(10),
             diskless: true,
             delay: Duration::from_secs(5),
+            period: Duration::ZERO,
             replicas_enough: 0,
             snapshots_max: 4,
             backlog_bytes: 1024 * 1024,

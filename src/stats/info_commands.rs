@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::clients::Client;
 use crate::clients::session::{Blocked, Role};
 use crate::config::{REDIS_VERSION, VERSION};
+use crate::engine::persistence::RunningSave;
 use crate::engine::spec::flag::{LOADING, STALE};
 use crate::engine::spec::{CommandResult, Keys, Outcome, Spec};
 use crate::engine::{Engine, Node, table};
@@ -239,6 +240,10 @@ fn persistence(engine: &Engine, text: &mut InfoText) {
     };
     text.flag("loading", is_loading(false));
     text.flag("async_loading", is_loading(true));
+    let retained = running.map_or(0, RunningSave::retained_bytes);
+    text.field("current_cow_peak", retained);
+    text.field("current_cow_size", retained);
+    text.field("current_cow_size_age", 0);
     text.field(
         "current_fork_perc",
         format_args!("{:.2}", 100.0 * ratio(done, total)),
@@ -256,6 +261,7 @@ fn persistence(engine: &Engine, text: &mut InfoText) {
     let since = running.map(|save| engine.monotonic.saturating_sub(save.started));
     text.field("rdb_current_bgsave_time_sec", seconds(since));
     text.field("rdb_saves", state.saves);
+    text.field("rdb_last_cow_size", state.last_retained_bytes);
     text.field("rdb_last_load_keys_expired", state.last_load_expired);
     text.field("rdb_last_load_keys_loaded", state.last_load_loaded);
     text.flag("aof_enabled", engine.config.appendonly);

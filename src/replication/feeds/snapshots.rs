@@ -31,6 +31,9 @@ impl Feeds {
             }
             self.last_snapshot.0 += 1;
             let snapshot = self.last_snapshot;
+            if group.target == Target::Sockets {
+                self.last_sockets_at = Some(now);
+            }
             for rider in &group.riders {
                 if let Some(feed) = self.feeds.get_mut(rider) {
                     feed.choose(snapshot);
@@ -48,6 +51,12 @@ impl Feeds {
 
     pub(super) fn is_due(&self, group: &Group, now: Duration) -> bool {
         let enough = self.config.replicas_enough;
+        let too_soon = self
+            .last_sockets_at
+            .is_some_and(|at| now < at + self.config.period);
+        if group.target == Target::Sockets && too_soon {
+            return false;
+        }
         group.target == Target::Disk
             || (enough > 0 && group.riders.len() >= enough)
             || now.saturating_sub(group.since) >= self.config.delay

@@ -751,3 +751,20 @@ fn the_lines_of_a_full_sync_are_read_by_the_other_end() {
         }
     );
 }
+
+#[test]
+fn snapshots_through_sockets_keep_their_period() {
+    let mut master = Master::new(FeedsConfig {
+        delay: Duration::ZERO,
+        period: Duration::from_secs(20),
+        ..config()
+    });
+    assert_eq!(
+        master.psync(1, modern(1), &fresh()),
+        "snapshot 1 to Sockets"
+    );
+    master.begin(1);
+    assert_eq!(master.psync(2, modern(2), &fresh()), "");
+    assert!(!master.tick(19_000).contains("snapshot"));
+    assert!(master.tick(1_000).contains("snapshot 2 to Sockets"));
+}
