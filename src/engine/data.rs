@@ -610,3 +610,6 @@ impl<'e> Text<'e> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
