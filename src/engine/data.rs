@@ -614,3 +614,6 @@ impl<'e> Text<'e> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

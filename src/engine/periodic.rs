@@ -18,8 +18,8 @@ use super::pause::Purpose;
 /// Keys looked at under one lock, so that a million keys that expire together hold nobody up for long.
 const EXPIRE_SLICE_KEYS: usize = 200;
 
-/// Buckets of the expiry index swept in one call.
-const SWEEP_BUCKETS: usize = 4;
+/// Notes of the expiry index swept likewise.
+const SWEEP_SLICE_NOTES: usize = 200;
 
 impl Engine {
     /// The tenth-of-a-second round.
@@ -32,9 +32,6 @@ impl Engine {
         self.save_if_due();
         self.limit_retained_bytes();
         self.replication_tick();
-        for db in 0..self.keyspace.count() {
-            self.keyspace.db_mut(db).sweep_index(SWEEP_BUCKETS);
-        }
     }
 
     /// The rates of INFO, `elapsed` after the last call.
@@ -51,8 +48,17 @@ impl Engine {
         stats.rates.sample(totals, elapsed.as_millis() as u64);
     }
 
-    /// Deletes some of the keys whose time has come; true if more may be waiting.
+    /// A slice of the work on expiry: deletes some of the keys whose time has come, and keeps the index small. True if
+    /// more may be waiting.
     pub fn expire_some(&mut self) -> bool {
+        let mut more = false;
+        for db in 0..self.keyspace.count() {
+            more |= self.keyspace.db_mut(db).sweep_index(SWEEP_SLICE_NOTES);
+        }
+        self.delete_due() || more
+    }
+
+    fn delete_due(&mut self) -> bool {
         if !self.active_expire
             || self.expiry_rule() != ExpiryRule::Delete
             || self.persistence.loading.is_some()

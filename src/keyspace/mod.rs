@@ -50,6 +50,8 @@ pub struct Database {
     table: CowTable<Entry>,
     index: ExpiryIndex,
     volatile: usize,
+    /// The sum of all expiries.
+    expiry_sum: i128,
 }
 
 /// A picture of one database.
@@ -100,7 +102,7 @@ impl Database {
 
     pub fn remove(&mut self, key: Key) -> Option<Entry> {
         let removed = self.table.remove(key.hash, key.bytes)?;
-        self.volatile -= usize::from(removed.expiry().is_some());
+        self.count_expiry(removed.expiry(), None);
         Some(removed)
     }
 
@@ -138,9 +140,10 @@ impl Database {
         &self.table
     }
 
-    /// When the keys with an expiry expire on average, roughly: outdated expiries count until they are swept.
+    /// When the keys with an expiry expire on average.
     pub fn mean_expiry(&self) -> Option<UnixMillis> {
-        self.index.mean()
+        let mean = self.expiry_sum.checked_div(self.volatile as i128)?;
+        Some(UnixMillis(mean as i64))
     }
 
     /// Hashes of keys whose time may have come.
@@ -163,25 +166,22 @@ impl Database {
         self.index.note(expiry, hash);
     }
 
-    /// Keeps the expiry index in proportion to the keys that have an expiry; cheap when there is nothing to do.
-    pub fn sweep_index(&mut self, buckets: usize) {
-        if self.index.len() <= 2 * self.volatile + 10_000 {
-            return;
-        }
+    /// Keeps the expiry index in proportion to the keys that have an expiry, looking at some of its notes; true while there
+    /// is more to do.
+    pub fn sweep_index(&mut self, notes: usize) -> bool {
         let table = &self.table;
-        self.index.sweep(buckets, |hash, from, to| {
-            table
-                .find_hash(hash, |entry| {
-                    entry.expiry().is_some_and(|at| from <= at && at < to)
-                })
-                .is_some()
-        });
+        self.index.sweep(notes, self.volatile, |hash, expiries| {
+            table.find_hash(hash, |entry| {
+                expiries.extend(entry.expiry());
+                false
+            });
+        })
     }
 
     /// Takes everything out; the caller lets it be freed in the background.
     pub fn take(&mut self) -> CowTable<Entry> {
         self.index.clear();
-        self.volatile = 0;
+        (self.volatile, self.expiry_sum) = (0, 0);
         std::mem::take(&mut self.table)
     }
 
@@ -197,11 +197,22 @@ impl Database {
     }
 
     fn note_change(&mut self, hash: u64, old: Option<UnixMillis>, new: Option<UnixMillis>) {
-        self.volatile = self.volatile + usize::from(new.is_some()) - usize::from(old.is_some());
+        self.count_expiry(old, new);
         if let Some(at) = new
             && old.is_none_or(|old| at < old)
         {
             self.index.note(at, hash);
+        }
+    }
+
+    fn count_expiry(&mut self, old: Option<UnixMillis>, new: Option<UnixMillis>) {
+        if let Some(at) = old {
+            self.volatile -= 1;
+            self.expiry_sum -= i128::from(at.0);
+        }
+        if let Some(at) = new {
+            self.volatile += 1;
+            self.expiry_sum += i128::from(at.0);
         }
     }
 }

@@ -13,17 +13,22 @@ const ROUND: Duration = Duration::from_millis(100);
 const EXPIRE_PAUSE: Duration = Duration::from_micros(300);
 
 pub async fn run(lock: EngineLock) {
+    let mut sampled = lock.with(|engine| engine.monotonic);
     loop {
-        lock.with(|engine| {
+        let began = lock.with(|engine| {
             engine.tick();
-            engine.sample_rates(ROUND);
+            engine.sample_rates(engine.monotonic.saturating_sub(sampled));
+            engine.monotonic
         });
-        for _ in 0..300 {
-            if !lock.with(|engine| engine.expire_some()) {
-                break;
+        sampled = began;
+        let elapsed = loop {
+            let (more, now) = lock.with(|engine| (engine.expire_some(), engine.monotonic));
+            let elapsed = now.saturating_sub(began);
+            if !more || elapsed >= ROUND {
+                break elapsed;
             }
             async_std::task::sleep(EXPIRE_PAUSE).await;
-        }
-        async_std::task::sleep(ROUND).await;
+        };
+        async_std::task::sleep(ROUND.saturating_sub(elapsed).max(EXPIRE_PAUSE)).await;
     }
 }
