@@ -205,7 +205,7 @@ pub fn exec_aborted(refusal: &CommandError) -> CommandError {
     ))
 }
 
-/// A command that the table does not have.
+/// A command that the table does not have, with as much of its arguments as fits into 128 bytes.
 pub fn unknown_command<'a>(name: &[u8], arguments: impl Iterator<Item = &'a [u8]>) -> CommandError {
     let mut shown = String::new();
     for argument in arguments {

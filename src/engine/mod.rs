@@ -6,6 +6,7 @@
 //!
 //! Files in reading order: [`spec`] what a command is, [`table`] all of them, [`dispatch`] the road of each request,
 //! [`data`] what data commands see, [`mod@unit`] what a command has changed, [`transaction`], [`watch`], [`periodic`].
+//! What COMMAND tells about a command beyond its row: [`catalogue`], [`key_spec`], [`categories`].
 
 pub mod authentication;
 pub mod catalogue;
