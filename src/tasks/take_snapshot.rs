@@ -43,7 +43,7 @@ pub async fn stop(lock: &EngineLock) {
     async_std::task::spawn_blocking(move || drop(turn.lock())).await;
 }
 
-async fn carry_out(lock: &EngineLock, job: SaveJob) -> bool {
+pub(super) async fn carry_out(lock: &EngineLock, job: SaveJob) -> bool {
     let number = job.number;
     let ok = async_std::task::spawn_blocking(move || match write(job) {
         Ok(()) => {
