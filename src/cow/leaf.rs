@@ -211,6 +211,7 @@ impl Leaf {
     }
 }
 
+#[derive(Clone)]
 pub(super) struct LeafIter {
     leaf: Leaf,
     line: usize,

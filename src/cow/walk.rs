@@ -15,7 +15,6 @@
 
 use std::collections::VecDeque;
 use std::marker::PhantomData;
-use std::mem::ManuallyDrop;
 
 use smallvec::SmallVec;
 
@@ -184,6 +183,11 @@ impl<E: Element> Walk<E> {
 
     /// Calls `visit` for the elements of the next leaf, about thirty of them, and lets go of them. False at the end.
     pub fn next_batch(&mut self, mut visit: impl FnMut(&E)) -> bool {
+        self.next_leaf(|elements| elements.for_each(|element| visit(&element)))
+    }
+
+    /// As [`Walk::next_batch`], for who wants to go over the elements of a leaf more than once.
+    pub fn next_leaf(&mut self, visit: impl FnOnce(Elements<'_, E>)) -> bool {
         while self.leaves_queued <= LEAVES_AHEAD && self.look_ahead() {}
         while let Some(passed) = self.queue.pop_front() {
             let Passed::Leaf { link, counted } = passed else {
@@ -198,10 +202,10 @@ impl<E: Element> Walk<E> {
             };
             // SAFETY: the walk holds the leaf by its own count or by that of a node above it that comes later in the queue.
             if let Some(leaf) = unsafe { link.leaf() } {
-                for (_, raw) in leaf.iter() {
-                    // SAFETY: the leaf holds the element; the handle is not dropped.
-                    visit(&ManuallyDrop::new(unsafe { E::from_raw(raw) }));
-                }
+                visit(Elements {
+                    leaf: leaf.iter(),
+                    held: PhantomData,
+                });
             }
             return true;
         }
@@ -289,6 +293,32 @@ impl<E: Element> Drop for Walk<E> {
                 self.let_go(Passed::Inner(step.link));
             }
         }
+    }
+}
+
+/// The elements of a leaf that a walk holds.
+pub struct Elements<'a, E: Element> {
+    leaf: LeafIter,
+    held: PhantomData<&'a E>,
+}
+
+impl<E: Element> Clone for Elements<'_, E> {
+    fn clone(&self) -> Self {
+        Elements {
+            leaf: self.leaf.clone(),
+            held: PhantomData,
+        }
+    }
+}
+
+impl<'a, E: Element> Iterator for Elements<'a, E> {
+    type Item = Ref<'a, E>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Ref<'a, E>> {
+        let (_, raw) = self.leaf.next()?;
+        // SAFETY: the walk holds the leaf, and with it the element, for `'a`.
+        Some(unsafe { Ref::new(raw) })
     }
 }
 

@@ -97,9 +97,13 @@ impl Table {
     /// the fewer positions are tried, so data that does not compress passes quickly.
     fn compress(&mut self, input: &[u8], mut room: Room) -> Option<usize> {
         let base = self.begin(input.len());
+        let slots_log2 = match input.len() {
+            ..=SHORT_BYTES_MAX => SHORT_SLOTS_LOG2,
+            _ => SLOTS_LOG2,
+        };
         let (mut at, mut literals_from, mut misses) = (0, 0, 0);
         while let Some(word) = word_at(input, at) {
-            let slot = &mut self.slots[slot_of(word)];
+            let slot = &mut self.slots[slot_of(word, slots_log2)];
             let seen = std::mem::replace(slot, base + at as u32);
             // A stale entry lies before the first byte: farther back than there are bytes.
             let distance = (base + at as u32 - seen) as usize;
@@ -123,7 +127,7 @@ impl Table {
             misses = 0;
             for inside in [at - 2, at - 1] {
                 if let Some(word) = word_at(input, inside) {
-                    self.slots[slot_of(word)] = base + inside as u32;
+                    self.slots[slot_of(word, slots_log2)] = base + inside as u32;
                 }
             }
         }
@@ -134,34 +138,45 @@ impl Table {
 
 const SLOTS_LOG2: u32 = 14;
 const SLOTS: usize = 1 << SLOTS_LOG2;
+/// For short inputs only the start of the table is used, which then stays in the nearest cache.
+const SHORT_BYTES_MAX: usize = 1024;
+const SHORT_SLOTS_LOG2: u32 = 10;
 const DISTANCE_MAX: usize = 8192;
 const COPY_MAX: usize = 264;
 const LITERALS_MAX: usize = 32;
 
 /// Four bytes as a number whose low three count.
+#[inline]
 fn word_at(input: &[u8], at: usize) -> Option<u32> {
     let bytes = input.get(at..)?.first_chunk()?;
     Some(u32::from_le_bytes(*bytes))
 }
 
-fn slot_of(word: u32) -> usize {
-    ((word << 8).wrapping_mul(0x9e37_79b1) >> (32 - SLOTS_LOG2)) as usize
+/// The slot of the three bytes that count, among the first two to the power of `slots_log2`.
+#[inline]
+fn slot_of(word: u32, slots_log2: u32) -> usize {
+    ((word << 8).wrapping_mul(0x9e37_79b1) >> (32 - slots_log2)) as usize % SLOTS
 }
 
 /// How many bytes of `later` the start of `earlier` repeats.
+#[inline]
 fn common(earlier: &[u8], later: &[u8]) -> usize {
+    let earlier = &earlier[..later.len()];
     let mut same = 0;
-    for (a, b) in earlier.chunks_exact(8).zip(later.chunks_exact(8)) {
-        let (a, b) = (a.first_chunk::<8>(), b.first_chunk::<8>());
-        let (Some(a), Some(b)) = (a, b) else { break };
+    while let (Some(a), Some(b)) = (
+        earlier[same..].first_chunk::<8>(),
+        later[same..].first_chunk::<8>(),
+    ) {
         let differing = u64::from_le_bytes(*a) ^ u64::from_le_bytes(*b);
         if differing != 0 {
             return same + (differing.trailing_zeros() / 8) as usize;
         }
         same += 8;
     }
-    let tail = earlier[same..].iter().zip(&later[same..]);
-    same + tail.take_while(|(a, b)| a == b).count()
+    while same < later.len() && earlier[same] == later[same] {
+        same += 1;
+    }
+    same
 }
 
 /// Where the compressed bytes go, and how many may.
@@ -177,6 +192,7 @@ impl<'a> Room<'a> {
 
     /// Runs are short, and a copy of a fixed size is far quicker than one of a few bytes. So where both sides have room for
     /// a whole run, all of that is copied, and what comes next writes over the excess.
+    #[inline]
     fn put_literals(&mut self, input: &[u8], mut from: usize, until: usize) -> Option<()> {
         while from < until {
             let run = (until - from).min(LITERALS_MAX);
@@ -196,6 +212,7 @@ impl<'a> Room<'a> {
         Some(())
     }
 
+    #[inline]
     fn put_copy(&mut self, distance: usize, copied: usize) -> Option<()> {
         let (high, low) = (((distance - 1) >> 8) as u8, (distance - 1) as u8);
         let free = &mut self.bytes[self.used..];

@@ -60,6 +60,33 @@ pub fn type_of(value: &Value, version: Version) -> ValueType {
     }
 }
 
+/// The first byte of what lies behind the value: to have it in the cache when the value is written.
+pub fn peek(value: &Value) -> u8 {
+    let bytes = match value {
+        Value::String(string) => string.chunks().first().map(|chunk| &chunk[..]),
+        Value::List(list) => match list.nodes().next() {
+            Some(Node::Packed(pack)) => Some(pack.as_bytes()),
+            _ => None,
+        },
+        Value::Set(set) => match set.encoding() {
+            set::Encoding::Intset(intset) => Some(intset.as_bytes()),
+            set::Encoding::Listpack(pack) => Some(pack.as_bytes()),
+            set::Encoding::Table(_) => None,
+        },
+        Value::Hash(hash) => match hash.encoding() {
+            hash::Encoding::Listpack(pack) => Some(pack.as_bytes()),
+            hash::Encoding::Table(_) => None,
+        },
+        Value::SortedSet(set) => match set.view() {
+            sorted_set::View::Listpack(pack) => Some(pack.as_bytes()),
+            sorted_set::View::Tree => None,
+        },
+    };
+    bytes
+        .and_then(|bytes| bytes.first())
+        .map_or(0, |byte| *byte)
+}
+
 /// Writes a value in the layout of its type in this version.
 pub fn write(value: &Value, version: Version, output: &mut impl Output) {
     match value {

@@ -113,7 +113,8 @@ impl Checker {
 
     fn decode(&mut self, mut note: impl FnMut(u64, Note)) -> Result<(), RdbError> {
         loop {
-            let at = self.decoder.offset();
+            // The header is read together with what follows it.
+            let at = self.decoder.offset().max(Version::HEADER_BYTES as u64);
             let Some(event) = self.decoder.next_event()? else {
                 return Ok(());
             };
@@ -195,5 +196,57 @@ pub fn doing(during: &During) -> &'static str {
         During::KeyName => "read-key",
         During::Value(_) | During::Dump => "read-object-value",
         During::Checksum => "check-sum",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::rdb::fixtures;
+
+    fn check(payload: &[u8]) -> (Checker, Vec<String>, Result<(), RdbError>) {
+        let limits = Limits::of(&Config::default());
+        let length = payload.len() as u64;
+        let mut checker = Checker::new(limits, Some(length), UnixMillis(1_800_000_000_000));
+        let mut notes = Vec::new();
+        let mut note = |at, note| {
+            notes.push(match note {
+                Note::Aux { name, value } => {
+                    format!("{at} {}={}", name.escape_ascii(), value.escape_ascii())
+                }
+                Note::Database(db) => format!("{at} db {db}"),
+            });
+        };
+        let fed = checker.feed(payload, &mut note);
+        let outcome = fed.and_then(|()| checker.close(&mut note));
+        (checker, notes, outcome)
+    }
+
+    #[test]
+    fn a_sound_file_is_counted() {
+        let (checker, notes, outcome) = check(&fixtures::file("old/v8-zset2"));
+        assert_eq!(outcome, Ok(()));
+        assert!(checker.is_done() && notes[0].starts_with("9 redis-ver="));
+        assert!(notes.iter().any(|note| note.ends_with(" db 0")));
+        let totals = checker.totals();
+        let by_type: u64 = totals.types.iter().map(|of_type| of_type.keys).sum();
+        assert_eq!(totals.keys, by_type);
+        assert!(totals.types[3].elements >= 3);
+        let (checker, _, outcome) = check(&fixtures::file("edge/expired"));
+        assert_eq!(outcome, Ok(()));
+        assert_eq!((checker.totals().expires, checker.totals().expired), (2, 2));
+        let (checker, _, outcome) = check(&fixtures::file("edge/empty-collections"));
+        assert_eq!(outcome, Ok(()));
+        assert_eq!((checker.totals().keys, checker.totals().empty), (11, 10));
+    }
+
+    #[test]
+    fn a_damaged_value_is_told_with_its_type() {
+        let (checker, _, outcome) = check(&fixtures::file("bad/lp-backlen"));
+        let error = outcome.expect_err("damaged");
+        assert_eq!(error.at, 14);
+        assert_eq!(doing(&error.during), "read-object-value");
+        assert_eq!(checker.value_type(), Some(ValueType::HashListpack));
     }
 }

@@ -1,32 +1,32 @@
 //! RDB bytes to a fresh keyspace: whole, or not at all.
 //!
 //! ```text
-//! bytes --feed--> decoder -> values, entries, hashes --batches--> [ another thread: tables ] --finish--> Loaded
+//! bytes --feed--> decoder -> keys, values --batches--> [ another thread: entries, tables ] --finish--> Loaded
 //! ```
 //!
-//! The feeding thread decodes and builds, a second one puts what was built into the tables, so that both cores work. The queue
-//! between them is bounded: feeding blocks while the tables lag behind. Nothing of the old keyspace is touched here; whoever has a
+//! The feeding thread decodes and builds values, a second one makes entries of them and puts these into the tables, so that
+//! both cores work. The queue between them is bounded: feeding blocks while the tables lag behind. Nothing of the old keyspace is touched here; whoever has a
 //! [`Loaded`] swaps it in, and dropping a [`Loader`] drops what it has built.
 //!
 //! Refused, besides whatever is malformed: a database that is not configured, and a key that comes twice. Skipped: keys
 //! whose time has passed, where this node decides that, and collections without elements.
 
-use std::collections::VecDeque;
+mod about;
+mod inserter;
+
 use std::fmt;
 use std::io;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread::{self, JoinHandle};
 
 use crate::clock::UnixMillis;
-use crate::cow::element;
-use crate::journal::position::{Offset, Position, ReplId};
+use crate::journal::position::Position;
 use crate::keyspace::Keyspace;
 use crate::keyspace::access::{self, AccessRule};
-use crate::keyspace::entry::{Content, Entry};
-use crate::number;
 use crate::rdb::decoder::{self, Decoder, Event, KeyHead};
-use crate::rdb::error::{During, Problem, RdbError};
+use crate::rdb::error::{Problem, RdbError};
 use crate::rdb::value_decoder::{Built, Limits, ValueBuilder};
+
+use about::AboutReader;
+use inserter::{Batch, Inserter};
 
 /// What becomes of keys whose time has passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,7 +142,7 @@ impl Loader {
             expired_keys: Vec::new(),
             db: 0,
             current: Current::default(),
-            batch: Batch::default(),
+            batch: Batch::new(0),
             inserter: Inserter::start(options.databases).map_err(LoadError::Thread)?,
             failed: None,
             options,
@@ -231,21 +231,16 @@ impl Loader {
                     self.current.begin(&head);
                     None
                 }
-                Event::ValueEnd => {
-                    let at = self.decoder.offset();
-                    match self.builder.finish() {
-                        Ok(built) => {
-                            let entry = self.current.entry(built, &self.options);
-                            self.keep(entry, at)?;
-                            None
-                        }
-                        Err(problem) => Some(problem),
-                    }
-                }
+                Event::ValueEnd => match self.keep() {
+                    Ok(()) => None,
+                    Err(Refusal::Here(problem)) => Some(problem),
+                    Err(Refusal::Before(error)) => return Err(error),
+                },
                 Event::SelectDb(selected) => {
                     let databases = self.options.databases as u64;
                     if selected < databases {
                         self.db = selected as usize;
+                        self.send_batch()?;
                         None
                     } else {
                         Some(Problem::Database {
@@ -267,33 +262,40 @@ impl Loader {
         Ok(())
     }
 
-    fn keep(&mut self, outcome: Outcome, at: u64) -> Result<(), RdbError> {
-        match outcome {
-            Outcome::Entry(entry) => {
-                self.counts.keys += 1;
-                let hash = element::hash(&self.current.key);
-                if self.batch.db != self.db || self.batch.entries.len() == BATCH_KEYS {
-                    self.send_batch()?;
-                    self.batch.db = self.db;
-                    self.batch.entries.reserve(BATCH_KEYS);
-                }
-                self.batch.entries.push(Arrived { hash, at, entry });
-            }
-            Outcome::Expired => {
-                self.counts.expired += 1;
-                if self.options.expired == (Expired::Drop { list: true }) {
-                    let key = self.current.key.as_slice().into();
-                    self.expired_keys.push((self.db, key));
-                }
-            }
-            Outcome::Empty => {
-                self.counts.empty += 1;
-                if self.counts.empty <= EMPTY_KEYS_LOGGED {
-                    let shown = &self.current.key[..self.current.key.len().min(64)];
+    /// What becomes of the key that has been read.
+    fn keep(&mut self) -> Result<(), Refusal> {
+        let Loader {
+            current,
+            options,
+            counts,
+            batch,
+            ..
+        } = self;
+        match self.builder.finish().map_err(Refusal::Here)? {
+            Built::Nothing => {
+                counts.empty += 1;
+                if counts.empty <= EMPTY_KEYS_LOGGED {
+                    let shown = &current.key[..current.key.len().min(64)];
                     log::warn!(
                         "Skipping the key \"{}\": its collection has no elements",
                         shown.escape_ascii()
                     );
+                }
+            }
+            _ if current.is_expired(options) => {
+                counts.expired += 1;
+                if options.expired == (Expired::Drop { list: true }) {
+                    let key = current.key.as_slice().into();
+                    self.expired_keys.push((self.db, key));
+                }
+            }
+            built => {
+                counts.keys += 1;
+                let access = current.access(options);
+                let at = self.decoder.offset();
+                batch.push(&current.key, current.expiry, access, built, at);
+                if batch.is_full() {
+                    self.send_batch().map_err(Refusal::Before)?;
                 }
             }
         }
@@ -301,12 +303,20 @@ impl Loader {
     }
 
     fn send_batch(&mut self) -> Result<(), RdbError> {
-        let batch = std::mem::take(&mut self.batch);
-        if batch.entries.is_empty() {
+        let batch = std::mem::replace(&mut self.batch, Batch::new(self.db));
+        if batch.is_empty() {
             return Ok(());
         }
         self.inserter.send(batch)
     }
+}
+
+/// Why a key is not taken.
+enum Refusal {
+    /// Its value is not what it should be.
+    Here(Problem),
+    /// One of the keys before it was not what it should be.
+    Before(RdbError),
 }
 
 /// The key that is being read.
@@ -318,12 +328,6 @@ struct Current {
     frequency: Option<u8>,
 }
 
-enum Outcome {
-    Entry(Entry),
-    Expired,
-    Empty,
-}
-
 impl Current {
     fn begin(&mut self, head: &KeyHead) {
         self.key.clear();
@@ -333,170 +337,21 @@ impl Current {
         self.frequency = head.freq;
     }
 
-    fn entry(&self, built: Built, options: &Options) -> Outcome {
-        let is_expired = self.expiry.is_some_and(|at| at < options.now);
-        let content = match built {
-            Built::Nothing => return Outcome::Empty,
-            _ if is_expired && options.expired != Expired::Keep => return Outcome::Expired,
-            Built::Int(value) => Content::Int(value),
-            Built::Bytes(bytes) => Content::Bytes(bytes),
-            Built::Value(value) => Content::Value(value),
-        };
-        let entry = Entry::new(&self.key, self.expiry, content);
-        entry.set_access(match (options.access, self.idle_seconds, self.frequency) {
+    fn is_expired(&self, options: &Options) -> bool {
+        options.expired != Expired::Keep && self.expiry.is_some_and(|at| at < options.now)
+    }
+
+    /// The access field, from what is said about the use of the key if that is in terms of the rule in force.
+    fn access(&self, options: &Options) -> u32 {
+        match (options.access, self.idle_seconds, self.frequency) {
             (AccessRule::Lru, Some(idle), _) => access::from_idle_seconds(idle, options.now),
             (AccessRule::Lfu { .. }, _, Some(counter)) => {
                 access::from_frequency(counter, options.now)
             }
             (rule, ..) => access::fresh(rule, options.now),
-        });
-        Outcome::Entry(entry)
-    }
-}
-
-/// Collects the AUX fields that mean something here.
-#[derive(Default)]
-struct AboutReader {
-    about: About,
-    id: Option<ReplId>,
-    offset: Option<Offset>,
-    stream_db: Option<u32>,
-}
-
-impl AboutReader {
-    /// Names are compared without case; what is unknown, or not a number where one should be, is passed over.
-    fn field(&mut self, name: &[u8], value: &[u8]) {
-        let number = || number::parse_i64(value);
-        match name.to_ascii_lowercase().as_slice() {
-            b"redis-ver" | b"valkey-ver" => {
-                let shown = &value[..value.len().min(64)];
-                self.about.server_version = Some(shown.escape_ascii().to_string());
-            }
-            b"ctime" => self.about.created_unix = number(),
-            b"used-mem" => {
-                self.about.used_memory_bytes = number().and_then(|bytes| u64::try_from(bytes).ok());
-            }
-            b"aof-base" | b"aof-preamble" => self.about.aof_base = number().unwrap_or(0) != 0,
-            b"repl-id" => self.id = ReplId::parse(value),
-            b"repl-offset" => self.offset = Offset::parse(value),
-            b"repl-stream-db" => self.stream_db = number().and_then(|db| u32::try_from(db).ok()),
-            _ => {}
-        }
-    }
-
-    fn about(&self) -> About {
-        About {
-            position: self.id.zip(self.offset).map(|(id, offset)| Position {
-                id,
-                offset,
-                stream_db: self.stream_db,
-            }),
-            ..self.about.clone()
         }
     }
 }
-
-/// Entries of one database, in the order in which they came.
-#[derive(Default)]
-struct Batch {
-    db: usize,
-    entries: Vec<Arrived>,
-}
-
-struct Arrived {
-    hash: u64,
-    /// Where in the payload its value ends.
-    at: u64,
-    entry: Entry,
-}
-
-/// The second thread, seen from the first.
-struct Inserter {
-    batches: Option<SyncSender<Batch>>,
-    thread: Option<JoinHandle<Result<Keyspace, RdbError>>>,
-}
-
-impl Inserter {
-    fn start(databases: usize) -> io::Result<Self> {
-        let (batches, arriving) = sync_channel(BATCHES_WAITING_MAX);
-        let thread = thread::Builder::new()
-            .name("load-insert".into())
-            .spawn(move || insert_all(&arriving, databases))?;
-        Ok(Inserter {
-            batches: Some(batches),
-            thread: Some(thread),
-        })
-    }
-
-    fn send(&mut self, batch: Batch) -> Result<(), RdbError> {
-        if let Some(batches) = &self.batches
-            && batches.send(batch).is_err()
-        {
-            // It only stops listening when it has something to complain about.
-            return self.stop();
-        }
-        Ok(())
-    }
-
-    /// Ends the thread, and drops what it has built.
-    fn stop(&mut self) -> Result<(), RdbError> {
-        self.batches = None;
-        match self.thread.take().map(JoinHandle::join) {
-            Some(Ok(Err(error))) => Err(error),
-            Some(Err(panic)) => std::panic::resume_unwind(panic),
-            _ => Ok(()),
-        }
-    }
-
-    fn finish(mut self) -> Result<Keyspace, RdbError> {
-        self.batches = None;
-        match self.thread.take().map(JoinHandle::join) {
-            Some(Ok(result)) => result,
-            Some(Err(panic)) => std::panic::resume_unwind(panic),
-            None => unreachable!("the thread is taken once, and an error ends the loader before"),
-        }
-    }
-}
-
-/// Puts what arrives into tables, until no more will come.
-fn insert_all(arriving: &Receiver<Batch>, databases: usize) -> Result<Keyspace, RdbError> {
-    let mut keyspace = Keyspace::new(databases);
-    for batch in arriving {
-        let database = keyspace.db_mut(batch.db);
-        let mut ahead = VecDeque::with_capacity(PREFETCHED_KEYS + 1);
-        let mut entries = batch.entries.into_iter();
-        loop {
-            let next = entries.next();
-            let none_left = next.is_none();
-            if let Some(arrived) = next {
-                database.prefetch(arrived.hash);
-                ahead.push_back(arrived);
-            }
-            if ahead.len() > PREFETCHED_KEYS || none_left {
-                let Some(arrived) = ahead.pop_front() else {
-                    break;
-                };
-                if let Some(old) = database.insert(arrived.hash, arrived.entry) {
-                    return Err(RdbError {
-                        at: arrived.at,
-                        during: During::value_of(old.key()),
-                        problem: Problem::Duplicate("key"),
-                    });
-                }
-            }
-        }
-    }
-    Ok(keyspace)
-}
-
-/// Keys in a batch: enough that handing one over costs nothing beside building it.
-const BATCH_KEYS: usize = 256;
-
-/// Batches that may wait for the second thread.
-const BATCHES_WAITING_MAX: usize = 32;
-
-/// How many leaves are fetched ahead of the key that is inserted.
-const PREFETCHED_KEYS: usize = 8;
 
 /// So many keys that were skipped are named in the log.
 const EMPTY_KEYS_LOGGED: u64 = 10;

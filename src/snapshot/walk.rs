@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 
 use crate::config::{Config, REDIS_VERSION};
+use crate::cow::walk::Elements;
 use crate::keyspace::access;
 use crate::keyspace::entry::{Entry, View};
 use crate::rdb::encoder::{Encoder, EntryHead, History, Preamble, Usage};
@@ -124,12 +125,13 @@ impl Walk {
             let mut walk = database.table.into_walk();
             let mut wanted = true;
             while wanted
-                && walk.next_batch(|entry| {
-                    wanted = wanted && {
+                && walk.next_leaf(|entries| {
+                    fetch(entries.clone());
+                    wanted = entries.clone().all(|entry| {
                         keys += 1;
-                        let usage = usage(entry, snapshot.usage, snapshot.taken_at);
-                        write_entry(entry, usage, &mut chunks)
-                    };
+                        let usage = usage(&entry, snapshot.usage, snapshot.taken_at);
+                        write_entry(&entry, usage, &mut chunks)
+                    });
                 })
             {
                 progress.0.store(keys, Ordering::Relaxed);
@@ -146,6 +148,24 @@ impl Walk {
         take(Bytes::from(last))?;
         Ok(Written { keys, bytes })
     }
+}
+
+/// Reads the first of what writing will read behind the entries of a leaf. These reads wait for memory side by side; those of
+/// the writing would do so one after the other.
+fn fetch(entries: Elements<Entry>) {
+    let values = entries
+        .clone()
+        .filter(|entry| matches!(entry.view(), View::Value(_)));
+    let mut seen = 0;
+    for entry in values.clone() {
+        seen ^= entry.type_of() as u8;
+    }
+    for entry in values {
+        if let View::Value(value) = entry.view() {
+            seen ^= value_encoder::peek(value);
+        }
+    }
+    std::hint::black_box(seen);
 }
 
 /// One key with its value; false if nobody takes the bytes any more.

@@ -247,3 +247,171 @@ fn leftovers(path: &Path) -> Vec<PathBuf> {
 fn is_alive(pid: u32) -> bool {
     pid != std::process::id() && Path::new(&format!("/proc/{pid}")).exists()
 }
+
+#[cfg(test)]
+mod tests {
+    use async_std::channel;
+    use async_std::task::block_on;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::config::Config;
+    use crate::keyspace::Key;
+    use crate::keyspace::entry::Content;
+    use crate::random::Random;
+
+    /// A directory of its own, removed at the end.
+    struct Place(PathBuf);
+
+    impl Place {
+        fn new(name: &str) -> Self {
+            let name = format!("sluice-load-{}-{name}", std::process::id());
+            let place = std::env::temp_dir().join(name);
+            fs::create_dir_all(&place).expect("a temp directory");
+            Place(place)
+        }
+
+        fn file(&self) -> PathBuf {
+            self.0.join("dump.rdb")
+        }
+
+        fn names(&self) -> Vec<String> {
+            let mut names: Vec<String> = fs::read_dir(&self.0)
+                .expect("readable")
+                .map(|entry| entry.expect("readable").file_name())
+                .map(|name| name.to_string_lossy().into_owned())
+                .collect();
+            names.sort();
+            names
+        }
+
+        fn node(&self) -> EngineLock {
+            let mut config = Config::default();
+            config.dir = self.0.clone();
+            let engine = Engine::new(config, Clock::system(), Random::from_seed(1));
+            let (intents, asked) = channel::unbounded();
+            let (garbage, trash) = channel::unbounded();
+            // Nobody takes what is asked for: the tests do that themselves.
+            std::mem::forget((asked, trash));
+            EngineLock::new(engine, intents, garbage)
+        }
+    }
+
+    impl Drop for Place {
+        fn drop(&mut self) {
+            // What cannot be removed is the system's to clear away.
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn put(lock: &EngineLock, keys: u64) {
+        lock.with(|engine| {
+            for number in 0..keys {
+                let key = format!("key:{number}");
+                let content = Content::Bytes(b"some value");
+                let database = engine.keyspace.db_mut(0);
+                database.put(Key::new(key.as_bytes()), None, content);
+            }
+            engine.persistence.dirty += keys;
+        });
+    }
+
+    fn keys(lock: &EngineLock) -> usize {
+        lock.with(|engine| engine.keyspace.len())
+    }
+
+    #[test]
+    fn what_is_saved_is_there_after_a_restart() {
+        let place = Place::new("restart");
+        let first = place.node();
+        put(&first, 1000);
+        first.with(|engine| engine.begin_save(None));
+        put(&first, 1010);
+        block_on(take_snapshot::save_to_file(first.clone()));
+        first.with(|engine| {
+            let persistence = &engine.persistence;
+            assert!(persistence.last_status_ok && persistence.running.is_none());
+            assert_eq!((persistence.dirty, persistence.saves), (0, 1));
+        });
+        assert_eq!(place.names(), ["dump.rdb"]);
+        let second = place.node();
+        announce(&second);
+        assert!(second.with(|engine| engine.persistence.loading.is_some()));
+        block_on(at_start(&second)).expect("a sound file");
+        assert_eq!(keys(&second), 1010);
+        second.with(|engine| {
+            assert!(engine.persistence.loading.is_none());
+            assert_eq!(engine.persistence.last_load_loaded, 1010);
+            assert_eq!(engine.persistence.dirty, 0);
+        });
+    }
+
+    #[test]
+    fn no_file_is_an_empty_dataset_and_a_damaged_one_is_none() {
+        let place = Place::new("damaged");
+        let lock = place.node();
+        announce(&lock);
+        assert_eq!(block_on(at_start(&lock)), Ok(()));
+        assert_eq!(keys(&lock), 0);
+        for bytes in [&b""[..], b"REDIS0010\0\x01k", b"REDIS0010\xfe\x20\xff"] {
+            fs::write(place.file(), bytes).expect("writable");
+            let refusal = block_on(at_start(&place.node())).expect_err("damaged");
+            assert!(refusal.contains("dump.rdb: rdb: byte "), "{refusal}");
+            assert_eq!(fs::read(place.file()).expect("readable"), bytes);
+        }
+    }
+
+    #[test]
+    fn what_processes_that_died_have_left_is_removed_and_nothing_else() {
+        let place = Place::new("leftovers");
+        let ours = format!("temp-{}-3-dump.rdb", std::process::id());
+        let others = ["temp-1-dump.rdb", "temp-x-1-dump.rdb", "temp-1-1-other.rdb"];
+        // Process 1 lives; no process has the highest id there can be.
+        let alive = "temp-1-1-dump.rdb";
+        let dead = "temp-4194304-7-dump.rdb";
+        for name in others.into_iter().chain([&ours[..], alive, dead]) {
+            fs::write(place.0.join(name), b"x").expect("writable");
+        }
+        block_on(at_start(&place.node())).expect("nothing to load");
+        let mut left = [&others[..], &[alive]].concat();
+        left.sort();
+        assert_eq!(place.names(), left);
+    }
+
+    #[test]
+    fn an_abandoned_save_leaves_the_file_to_the_next() {
+        let place = Place::new("abandoned");
+        let lock = place.node();
+        put(&lock, 500);
+        let job = lock.with(|engine| {
+            engine.begin_save(None);
+            engine.take_save().expect("it was begun")
+        });
+        lock.with(|engine| {
+            engine.abandon_save();
+            engine.replace_keyspace(crate::keyspace::Keyspace::new(16));
+        });
+        assert!(block_on(take_snapshot::save_now(&lock)));
+        assert!(!block_on(take_snapshot::carry_out(&lock, job)));
+        assert_eq!(place.names(), ["dump.rdb"]);
+        assert!(lock.with(|engine| engine.persistence.last_status_ok));
+        put(&lock, 5);
+        block_on(at_start(&lock)).expect("a sound file");
+        assert_eq!(keys(&lock), 0);
+    }
+
+    #[test]
+    fn a_save_that_fails_is_told_and_one_that_works_makes_up_for_it() {
+        let place = Place::new("fails");
+        let lock = place.node();
+        put(&lock, 5);
+        fs::remove_dir_all(&place.0).expect("removable");
+        lock.with(|engine| engine.begin_save(None));
+        block_on(take_snapshot::save_to_file(lock.clone()));
+        assert!(lock.with(|engine| engine.cannot_save()));
+        assert!(!block_on(take_snapshot::save_now(&lock)));
+        fs::create_dir_all(&place.0).expect("a temp directory");
+        assert!(block_on(take_snapshot::save_now(&lock)));
+        assert!(!lock.with(|engine| engine.cannot_save()));
+    }
+}

@@ -1,9 +1,11 @@
 //! Writes the dataset to the RDB file: one walk, one file.
 //!
 //! Started by the conductor for SAVE, BGSAVE, save points and FLUSHALL, and by those who save before they go on. The walk has a
-//! thread of its own; the engine is locked to begin and to end. Ends with the file in place, or as if nothing had been.
+//! thread of its own and the writing another; the engine is locked to begin and to end. Ends with the file in place, or as if nothing had been.
 
+use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, PoisonError};
+use std::thread;
 
 use crate::engine::persistence::Asker;
 use crate::engine::snapshots::SaveJob;
@@ -41,7 +43,7 @@ pub async fn stop(lock: &EngineLock) {
     async_std::task::spawn_blocking(move || drop(turn.lock())).await;
 }
 
-async fn carry_out(lock: &EngineLock, job: SaveJob) -> bool {
+pub(super) async fn carry_out(lock: &EngineLock, job: SaveJob) -> bool {
     let number = job.number;
     let ok = async_std::task::spawn_blocking(move || match write(job) {
         Ok(()) => {
@@ -76,11 +78,22 @@ fn write(job: SaveJob) -> Result<(), SinkError> {
     };
     unwanted()?;
     let mut sink = Box::new(FileSink::create(&path, incremental_sync)?);
-    let walked = walk.run(|chunk| {
-        unwanted()?;
-        sink.accept(chunk)
+    let (chunks, written) = sync_channel(CHUNKS_WAITING_MAX);
+    let walked = thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            written.into_iter().try_for_each(|chunk| {
+                unwanted()?;
+                sink.accept(chunk)
+            })
+        });
+        // The writer hangs up only where it has failed, and says why when it is asked.
+        let walked = walk.run(move |chunk| chunks.send(chunk).map_err(|_| SinkError::Cancelled));
+        match writer.join() {
+            Ok(outcome) => outcome.and(walked.map(|_| ())),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
     });
-    match walked.and_then(|_| unwanted()) {
+    match walked.and_then(|()| unwanted()) {
         Ok(()) => sink.finish(),
         Err(error) => {
             sink.abandon(&error.to_string());
@@ -88,3 +101,6 @@ fn write(job: SaveJob) -> Result<(), SinkError> {
         }
     }
 }
+
+/// Chunks that may wait to be written while the walk goes on.
+const CHUNKS_WAITING_MAX: usize = 8;

@@ -9,6 +9,7 @@ use crate::cow::blob::Blob;
 use crate::cow::element;
 use crate::cow::table::{CowTable, Entry};
 use crate::number::{self, Digits};
+use crate::types::distinct::all_distinct;
 
 use super::big::{Big, BigBuilder};
 use super::{Encoding, Limits, SortedSet, compact, compare};
@@ -167,14 +168,5 @@ fn is_in_order(pack: &Listpack) -> bool {
 }
 
 fn has_duplicate(pack: &Listpack) -> bool {
-    let mut members: Vec<Element> = pack.pairs().map(|(member, _)| member).collect();
-    members.sort_unstable_by(|left, right| compare_texts(*left, *right));
-    members
-        .windows(2)
-        .any(|pair| compare_texts(pair[0], pair[1]) == Ordering::Equal)
-}
-
-fn compare_texts(left: Element, right: Element) -> Ordering {
-    left.text(&mut Digits::new())
-        .cmp(right.text(&mut Digits::new()))
+    !all_distinct(pack.pairs().map(|(member, _)| member))
 }

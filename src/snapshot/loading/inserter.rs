@@ -1,0 +1,216 @@
+//! The second thread of a load: makes entries of keys and values, and puts them into the tables of a fresh keyspace.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
+
+use crate::clock::UnixMillis;
+use crate::cow::element;
+use crate::keyspace::entry::{Content, Entry};
+use crate::keyspace::{Database, Keyspace};
+use crate::rdb::error::{During, Problem, RdbError};
+use crate::rdb::value_decoder::Built;
+use crate::types::Value;
+
+/// Keys of one database in the order in which they came. Their names, and the strings among their values, lie in one buffer.
+pub struct Batch {
+    db: usize,
+    bytes: Vec<u8>,
+    arrived: Vec<Arrived>,
+}
+
+struct Arrived {
+    /// Where in the payload its value ends.
+    at: u64,
+    /// Where in the buffer its name ends; it starts where the one before has ended.
+    key_end: usize,
+    expiry: Option<UnixMillis>,
+    access: u32,
+    content: Held,
+}
+
+enum Held {
+    Int(i64),
+    /// Behind the name, up to here.
+    Bytes(usize),
+    Value(Value),
+}
+
+impl Batch {
+    pub fn new(db: usize) -> Self {
+        Batch {
+            db,
+            bytes: Vec::new(),
+            arrived: Vec::new(),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.arrived.is_empty()
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.arrived.len() >= BATCH_KEYS || self.bytes.len() >= BATCH_BYTES
+    }
+
+    pub fn push(
+        &mut self,
+        key: &[u8],
+        expiry: Option<UnixMillis>,
+        access: u32,
+        built: Built,
+        at: u64,
+    ) {
+        if self.arrived.capacity() == 0 {
+            self.arrived.reserve(BATCH_KEYS);
+            self.bytes.reserve(BATCH_BYTES / 4);
+        }
+        self.bytes.extend_from_slice(key);
+        let key_end = self.bytes.len();
+        let content = match built {
+            Built::Int(value) => Held::Int(value),
+            Built::Bytes(bytes) => {
+                self.bytes.extend_from_slice(bytes);
+                Held::Bytes(self.bytes.len())
+            }
+            Built::Value(value) => Held::Value(value),
+            Built::Nothing => unreachable!("a key without a value is not kept"),
+        };
+        self.arrived.push(Arrived {
+            at,
+            key_end,
+            expiry,
+            access,
+            content,
+        });
+    }
+}
+
+/// The second thread, seen from the first.
+pub struct Inserter {
+    batches: Option<SyncSender<Batch>>,
+    thread: Option<JoinHandle<Result<Keyspace, RdbError>>>,
+}
+
+impl Inserter {
+    pub fn start(databases: usize) -> io::Result<Self> {
+        let (batches, arriving) = sync_channel(BATCHES_WAITING_MAX);
+        let thread = thread::Builder::new()
+            .name("load-insert".into())
+            .spawn(move || insert_all(&arriving, databases))?;
+        Ok(Inserter {
+            batches: Some(batches),
+            thread: Some(thread),
+        })
+    }
+
+    /// Hands a batch over; waits while too many are waiting.
+    ///
+    /// # Errors
+    /// A key of this batch, or of one before it, came twice.
+    pub fn send(&mut self, batch: Batch) -> Result<(), RdbError> {
+        if let Some(batches) = &self.batches
+            && batches.send(batch).is_err()
+        {
+            // It only stops listening when it has something to complain about.
+            return self.stop();
+        }
+        Ok(())
+    }
+
+    /// Ends the thread, and drops what it has built.
+    ///
+    /// # Errors
+    /// As [`Inserter::send`].
+    pub fn stop(&mut self) -> Result<(), RdbError> {
+        self.batches = None;
+        match self.thread.take().map(JoinHandle::join) {
+            Some(Ok(Err(error))) => Err(error),
+            Some(Err(panic)) => std::panic::resume_unwind(panic),
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits for the keyspace with all that was sent.
+    ///
+    /// # Errors
+    /// As [`Inserter::send`].
+    pub fn finish(mut self) -> Result<Keyspace, RdbError> {
+        self.batches = None;
+        match self.thread.take().map(JoinHandle::join) {
+            Some(Ok(result)) => result,
+            Some(Err(panic)) => std::panic::resume_unwind(panic),
+            None => unreachable!("the thread is taken once, and an error ends the load before"),
+        }
+    }
+}
+
+/// Puts what arrives into tables, until no more will come.
+fn insert_all(arriving: &Receiver<Batch>, databases: usize) -> Result<Keyspace, RdbError> {
+    let mut keyspace = Keyspace::new(databases);
+    for batch in arriving {
+        insert_batch(batch, &mut keyspace)?;
+    }
+    Ok(keyspace)
+}
+
+/// The place of a key in the table is fetched a few keys before it is put there.
+fn insert_batch(batch: Batch, keyspace: &mut Keyspace) -> Result<(), RdbError> {
+    let database = keyspace.db_mut(batch.db);
+    let mut ahead = VecDeque::with_capacity(PREFETCHED_KEYS + 1);
+    let mut from = 0;
+    for arrived in batch.arrived {
+        let key = &batch.bytes[from..arrived.key_end];
+        from = arrived.key_end;
+        let content = match arrived.content {
+            Held::Int(value) => Content::Int(value),
+            Held::Bytes(end) => {
+                from = end;
+                Content::Bytes(&batch.bytes[arrived.key_end..end])
+            }
+            Held::Value(value) => Content::Value(value),
+        };
+        let entry = Entry::new(key, arrived.expiry, content);
+        entry.set_access(arrived.access);
+        let hash = element::hash(key);
+        database.prefetch(hash);
+        ahead.push_back((hash, entry, arrived.at));
+        if ahead.len() > PREFETCHED_KEYS {
+            insert_next(&mut ahead, database)?;
+        }
+    }
+    while !ahead.is_empty() {
+        insert_next(&mut ahead, database)?;
+    }
+    Ok(())
+}
+
+fn insert_next(
+    ahead: &mut VecDeque<(u64, Entry, u64)>,
+    database: &mut Database,
+) -> Result<(), RdbError> {
+    let Some((hash, entry, at)) = ahead.pop_front() else {
+        return Ok(());
+    };
+    match database.insert(hash, entry) {
+        None => Ok(()),
+        Some(old) => Err(RdbError {
+            at,
+            during: During::value_of(old.key()),
+            problem: Problem::Duplicate("key"),
+        }),
+    }
+}
+
+/// Keys in a batch: enough that handing one over costs nothing beside building it.
+const BATCH_KEYS: usize = 256;
+
+/// Bytes in a batch, after which it is handed over even if it has fewer keys.
+const BATCH_BYTES: usize = 64 * 1024;
+
+/// Batches that may wait for the second thread.
+const BATCHES_WAITING_MAX: usize = 32;
+
+/// How many leaves are fetched ahead of the key that is inserted.
+const PREFETCHED_KEYS: usize = 8;
