@@ -69,7 +69,7 @@ pub const TEMPLATES: &[&str] = &[
     "SISMEMBER <t> <m>",
     "SMISMEMBER <t> {<m>}",
     "SMEMBERS <t>",
-    "SRANDMEMBER <t> [<index>]",
+    "SRANDMEMBER <t> [<draws>]",
     "SINTER {<t>}",
     "SUNION {<t>}",
     "SDIFF {<t>}",
@@ -96,7 +96,7 @@ pub const TEMPLATES: &[&str] = &[
     "HDEL <h> {<m>}",
     "HINCRBY <h> <m> <i>",
     "HINCRBYFLOAT <h> <m> <f>",
-    "HRANDFIELD <h> [<index> [WITHVALUES]]",
+    "HRANDFIELD <h> [<draws> [WITHVALUES]]",
     "HSCAN <h> 0 COUNT 10000 [MATCH <pattern>]",
     // Sorted sets.
     "ZADD <z> [(NX|XX)] [(GT|LT)] [CH] [INCR] {<score> <m>}",
@@ -281,6 +281,11 @@ impl Grammar {
                 0 => edge(dice),
                 1 => dice.between(-1000, 1000).to_string(),
                 _ => dice.between(-6, 6).to_string(),
+            },
+            // A large negative one asks for as many members: the reference would answer for minutes.
+            "draws" => match dice.below(10) {
+                0 => far_edge(dice),
+                _ => dice.between(-20, 20).to_string(),
             },
             "offset" => dice
                 .pick(&[
