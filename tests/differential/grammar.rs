@@ -148,7 +148,7 @@ pub const TEMPLATES: &[&str] = &[
     "KEYS <pattern>",
     "RANDOMKEY",
     "DBSIZE",
-    "SCAN 0 COUNT 10000 [MATCH <pattern>] [TYPE (string|list|set|hash|zset|stream|none)]",
+    "SCAN 0 COUNT 10000 [MATCH <pattern>] [TYPE (string|list|set|hash|zset|stream)]",
     "OBJECT ENCODING <k>",
     "OBJECT REFCOUNT <k>",
     "OBJECT FREQ <k>",
