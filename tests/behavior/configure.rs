@@ -144,9 +144,9 @@ fn a_file_is_read_with_its_units_quotes_and_includes() {
     let home = server::fresh_directory();
     fs::write(home.join("more.conf"), "hz 37\nmaxmemory 3mb\n").expect("writable");
     let text = format!(
-        "# a remark\n\n  timeout 17  \ninclude {}\nmaxmemory 2MB\nMaxClients 500\nproto-max-bulk-len 10mb\n\
-         requirepass \"with blank \\x41\"\nenable-debug-command yes\nsave 900 1\nsave 300 10\n\
-         client-output-buffer-limit normal 1 2 3\nrename-command KEYS \"\"\n",
+        "# a remark\n\n  timeout 17  \nsave 900 1\nsave 300 10\ninclude {}\nmaxmemory 2MB\nMaxClients 500\nproto-max-bulk-len 10mb\n\
+         requirepass \"with blank \\x41\"\nenable-debug-command yes\n\
+         client-output-buffer-limit normal 1 2 3\n",
         home.join("more.conf").display()
     );
     let server = server::sluice().bare().home(&home).conf(&text).start();
@@ -167,11 +167,27 @@ fn a_file_is_read_with_its_units_quotes_and_includes() {
         ["proto-max-bulk-len" "10485760"]
         > CONFIG GET save
         ["save" "900 1 300 10"]
-        > KEYS *
-        -ERR unknown command 'KEYS', with args beginning with: '*'
         "#,
     );
     remove(server, &home);
+}
+
+#[test]
+fn commands_can_be_renamed_and_taken_away() {
+    let server = server::sluice()
+        .conf("rename-command KEYS \"\"\nrename-command FLUSHALL wipe\n")
+        .start();
+    play(
+        &server,
+        r#"
+        > KEYS *
+        -ERR unknown command 'KEYS', with args beginning with: '*'
+        > FLUSHALL
+        -ERR unknown command 'FLUSHALL', with args beginning with:
+        > WIPE
+        +OK
+        "#,
+    );
 }
 
 fn remove(server: Server, home: &Path) {

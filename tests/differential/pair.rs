@@ -136,8 +136,15 @@ impl Seat {
         if name == b"SPOP" {
             return self.pop_the_same(words);
         }
-        let ours = self.ours.command(words);
-        let theirs = self.theirs.command(words);
+        let mut ours = self.ours.command(words);
+        let mut theirs = self.theirs.command(words);
+        // Keys whose time is over count until their server notices.
+        let start = Instant::now();
+        while name == b"DBSIZE" && ours != theirs && start.elapsed() < Duration::from_secs(2) {
+            thread::sleep(Duration::from_millis(10));
+            ours = self.ours.command(words);
+            theirs = self.theirs.command(words);
+        }
         if is_random(words) && !self.in_transaction {
             return self.check_choice(words, ours, theirs);
         }
@@ -202,7 +209,7 @@ impl Seat {
             {
                 let replies = our_replies.iter().zip(their_replies);
                 for (command, (ours, theirs)) in self.queued.iter().zip(replies) {
-                    if !is_random(command) {
+                    if !is_random(command) && !command[0].eq_ignore_ascii_case(b"DBSIZE") {
                         compare(command, ours.clone(), theirs.clone())?;
                     }
                 }
@@ -289,10 +296,15 @@ pub fn compare(words: &[Vec<u8>], ours: Value, theirs: Value) -> Result<(), Stri
             "PTTL" | "PEXPIRETIME" => {
                 one.abs_diff(*other) <= 2000 && is_far(*one) && is_far(*other)
             }
-            // The counter grows by chance.
-            "OBJECT" => words[1].eq_ignore_ascii_case(b"FREQ"),
+            // The counter grows by chance; references are counted as each server likes.
+            "OBJECT" => true,
             _ => false,
         },
+        (Value::Array(_), Value::Array(_)) if name.ends_with("SCAN") => {
+            // What a cursor means is each server's own business; only the first one is shared.
+            let cursor = words.get(usize::from(name != "SCAN") + 1);
+            cursor.is_some_and(|cursor| cursor != b"0")
+        }
         _ => name == "HELLO" && ours.is_error() == theirs.is_error(),
     };
     let command = typed(words);
