@@ -130,7 +130,10 @@ impl Seat {
     fn step(&mut self, words: &Words) -> Result<(), String> {
         let name = words[0].to_ascii_uppercase();
         let has_side_effects = matches!(name.as_slice(), b"SPOP" | b"DEBUG");
-        if has_side_effects && self.in_transaction || self.has_no_one_answer(words) {
+        if has_side_effects && self.in_transaction
+            || self.has_no_one_answer(words)
+            || self.is_queued_by_one(&name, words)
+        {
             return Ok(());
         }
         if name == b"SPOP" {
@@ -171,6 +174,11 @@ impl Seat {
         };
         scores.dedup();
         scores.len() > 1
+    }
+
+    /// What only ours takes with so many words would end the other's transaction.
+    fn is_queued_by_one(&self, name: &[u8], words: &Words) -> bool {
+        self.in_transaction && matches!(name, b"ZRANK" | b"ZREVRANK") && words.len() > 3
     }
 
     fn follow_state(&mut self, name: &[u8], words: &Words, reply: &Value) {

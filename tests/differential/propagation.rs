@@ -255,7 +255,12 @@ fn an_expiry_reaches_the_replica_as_a_deletion() {
                 client.call("PUBLISH done x");
                 shown(&follower.commands_until_published("done"), false)
             });
-            assert_eq!(streams[0], streams[1], "touched {touched}, lazily {lazily}");
+            let [ours, theirs] = &streams;
+            assert!(
+                ours == theirs
+                    || known::is_known(&format!("STREAM expiry, lazily {lazily}"), ours, theirs),
+                "touched {touched}, lazily {lazily}\n    ours   {ours}\n    theirs {theirs}"
+            );
         }
     }
 }
