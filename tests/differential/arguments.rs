@@ -1,6 +1,6 @@
 //! Every command with every wrong number of words, on keys of every type, with every edge in every place.
 
-use crate::grammar::{Step, TEMPLATES};
+use crate::grammar::{self, Step, TEMPLATES};
 use crate::pair::Pair;
 use crate::random_commands::grammar;
 use crate::support::dice::Dice;
@@ -55,7 +55,7 @@ fn must_agree(pair: &mut Pair, words: Vec<Vec<u8>>) {
 fn names() -> Vec<&'static str> {
     let mut names: Vec<&str> = TEMPLATES
         .iter()
-        .map(|template| template.split(' ').next().unwrap_or_default())
+        .flat_map(|template| grammar::names(template))
         .filter(|name| !name.starts_with('!') && !is_about_the_connection(name))
         .collect();
     names.sort_unstable();
@@ -130,7 +130,7 @@ fn every_command_meets_every_type_alike() {
         grammar.key = Some(key);
         let mut dice = Dice::new(seed as u64);
         for template in TEMPLATES {
-            if is_about_the_connection(template.split(' ').next().unwrap_or_default()) {
+            if grammar::names(template).any(is_about_the_connection) {
                 continue;
             }
             for _ in 0..3 {

@@ -58,6 +58,9 @@ pub const TEMPLATES: &[&str] = &[
     "LINSERT <l> (BEFORE|AFTER) <m> <m>",
     "LMOVE <l> <l> (LEFT|RIGHT) (LEFT|RIGHT)",
     "RPOPLPUSH <l> <l>",
+    "LPOS <l> <m> [RANK <index>] [COUNT <n>] [MAXLEN <n>]",
+    "LMPOP 1 <l> (LEFT|RIGHT) [COUNT <n>]",
+    "LMPOP 2 <l> <l> (LEFT|RIGHT) [COUNT <n>]",
     // Sets.
     "SADD <t> {<m>}",
     "SADD <t> {<i>}",
@@ -125,6 +128,20 @@ pub const TEMPLATES: &[&str] = &[
     "ZREMRANGEBYRANK <z> <index> <index>",
     "ZREMRANGEBYSCORE <z> <bound> <bound>",
     "ZREMRANGEBYLEX <y> <lex> <lex>",
+    "ZRANDMEMBER <z> [<index> [WITHSCORES]]",
+    "ZLEXCOUNT <y> <lex> <lex>",
+    "ZRANGESTORE <z> <z> <index> <index> [REV]",
+    "ZRANGESTORE <z> <z> <bound> <bound> BYSCORE [REV] [LIMIT <index> <index>]",
+    "ZRANGESTORE <y> <y> <lex> <lex> BYLEX [REV] [LIMIT <index> <index>]",
+    "ZMPOP 1 <z> (MIN|MAX) [COUNT <n>]",
+    "ZMPOP 2 <z> <z> (MIN|MAX) [COUNT <n>]",
+    "(ZUNION|ZINTER) 2 (<z>|<t>) <z> [WEIGHTS <score> <score>] [AGGREGATE (SUM|MIN|MAX)] [WITHSCORES]",
+    "(ZUNION|ZINTER) <n> {<z>} [WITHSCORES]",
+    "ZDIFF 2 <z> (<z>|<t>) [WITHSCORES]",
+    "ZDIFF <n> {<z>}",
+    "(ZUNIONSTORE|ZINTERSTORE) <z> 2 <z> (<z>|<t>) [WEIGHTS <score> <score>] [AGGREGATE (SUM|MIN|MAX)]",
+    "ZDIFFSTORE <z> 2 <z> <z>",
+    "ZINTERCARD 2 <z> <z> [LIMIT <n>]",
     "ZSCAN <z> 0 COUNT 10000 [MATCH <pattern>]",
     // Keys.
     "DEL {<k>}",
@@ -152,7 +169,12 @@ pub const TEMPLATES: &[&str] = &[
     "OBJECT ENCODING <k>",
     "OBJECT REFCOUNT <k>",
     "OBJECT FREQ <k>",
-    "!CROSSDUMP <k> <k>",
+    "OBJECT IDLETIME <k>",
+    "MEMORY USAGE <k> [SAMPLES <n>]",
+    "DUMP <k>",
+    "RESTORE <k> <millis> <v> [REPLACE] [ABSTTL] [IDLETIME <n>] [FREQ <n>]",
+    "!CROSSDUMP <k> <k> <restored> [REPLACE] [REPLACE] [IDLETIME <n>] [FREQ <n>]",
+    "!CROSSDUMP <k> <k> <atms> ABSTTL [REPLACE]",
     // Databases and connections.
     "SELECT <db>",
     "SELECT 0",
@@ -163,8 +185,16 @@ pub const TEMPLATES: &[&str] = &[
     "HELLO (2|3)",
     "RESET",
     "PUBLISH <m> <v>",
+    "PUBSUB (NUMPAT|CHANNELS [<pattern>]|NUMSUB {<m>})",
+    "CLIENT (GETNAME|SETNAME <m>|ID|INFO|NO-EVICT (ON|OFF|x)|REPLY ON|UNBLOCK <i>|KILL ID 99999|LIST ID 99999|KILL <m>)",
+    "CONFIG GET (maxmemory*|save|hash-max-*|list-max-listpack-size|nosuch)",
+    "COMMAND (GETKEYS|GETKEYSANDFLAGS) (SET <k> <v>|MSET {<k> <v>}|ZUNIONSTORE <z> <n> {<z>}|COPY <k> <k>|DEL {<k>})",
+    "COMMAND (GETKEYS|GETKEYSANDFLAGS) (GET <k> [GET]|LMPOP <n> {<k>}|SMOVE <t> <t> <m>|WAIT 0 0|<m> <m>|OBJECT FREQ <k>)",
+    "WAIT 0 0",
+    "(TIME|LASTSAVE|ROLE)",
+    "SLOWLOG (LEN|GET 0|GET <i>)",
+    "AUTH [default] <m>",
     // Transactions.
-    "MULTI",
     "MULTI",
     "EXEC",
     "EXEC",
@@ -181,28 +211,110 @@ pub const RARE_TEMPLATES: &[&str] = &[
     "DEBUG RELOAD",
 ];
 
+/// Few commands on few keys, so that watching, expiring and moving meet each other.
+pub const TRANSACTION_TEMPLATES: &[&str] = &[
+    "WATCH {<k>}",
+    "WATCH <k>",
+    "WATCH <s>",
+    "UNWATCH",
+    "MULTI",
+    "MULTI",
+    "MULTI",
+    "EXEC",
+    "EXEC",
+    "EXEC",
+    "EXEC",
+    "DISCARD",
+    "RESET",
+    "HELLO (2|3)",
+    "SET <s> <i>",
+    "SET <s> <v> (KEEPTTL|XX|NX|GET|EX 1000000|PXAT 1)",
+    "INCR <s>",
+    "GET <s>",
+    "MGET {<k>}",
+    "DEL <k>",
+    "RPUSH <l> <m>",
+    "LPOP <l>",
+    "SADD <t> <m>",
+    "SREM <t> <m>",
+    "HDEL <h> <m>",
+    "HSET <h> <m> <v>",
+    "ZADD <z> <score> <m>",
+    "TOUCH <k>",
+    "EXISTS <k>",
+    "TYPE <k>",
+    "TTL <k>",
+    "PEXPIRE <k> <millis> [(NX|XX|GT|LT)]",
+    "PERSIST <k>",
+    "GETEX <s> (PERSIST|EX 1000000|PXAT 1)",
+    "RENAME <k> <k>",
+    "RENAMENX <k> <k>",
+    "COPY <k> <k> [DB <db>] [REPLACE]",
+    "MOVE <k> <db>",
+    "SELECT <db>",
+    "SELECT 0",
+    "SWAPDB <db> <db>",
+    "FLUSHDB",
+    "FLUSHALL",
+    "PUBLISH <m> <v>",
+    "NOSUCH <k>",
+    "KEYS *",
+    "SCAN 0 COUNT 10000",
+    "OBJECT ENCODING <k>",
+    "!LAPSE <k>",
+    "!LAPSE <s>",
+];
+
 pub struct Grammar {
     /// Stands in for every key, where it is set.
     pub key: Option<&'static str>,
+    /// How many steps in a hundred are taken by the second connection.
+    pub others_share: u64,
     templates: Vec<&'static str>,
+    rare: &'static [&'static str],
 }
 
 impl Grammar {
     /// All templates whose command `is_there`.
     pub fn new(is_there: impl Fn(&str) -> bool) -> Grammar {
         let known = |template: &&&str| {
-            let name = template.split(' ').next().unwrap_or_default();
-            name.starts_with('!') || is_there(name)
+            let mut names = names(template);
+            names.all(|name| name.starts_with('!') || is_there(name))
         };
         Grammar {
             key: None,
+            others_share: 15,
             templates: TEMPLATES.iter().filter(known).copied().collect(),
+            rare: RARE_TEMPLATES,
         }
     }
 
+    /// Only these templates, by two connections that are equally busy.
+    pub fn of(templates: &[&'static str]) -> Grammar {
+        Grammar {
+            key: None,
+            others_share: 40,
+            templates: templates.to_vec(),
+            rare: &[],
+        }
+    }
+
+    /// Without the commands whose name is on the list.
+    pub fn without(mut self, unwanted: &[&str]) -> Grammar {
+        self.templates
+            .retain(|template| !names(template).any(|name| unwanted.contains(&name)));
+        self.rare = &[];
+        self
+    }
+
+    pub fn with(mut self, templates: &[&'static str]) -> Grammar {
+        self.templates.extend(templates);
+        self
+    }
+
     pub fn step(&self, dice: &mut Dice) -> Step {
-        let template = if dice.below(400) == 0 {
-            dice.pick(RARE_TEMPLATES)
+        let template = if dice.below(400) == 0 && !self.rare.is_empty() {
+            dice.pick(self.rare)
         } else {
             dice.pick(&self.templates)
         };
@@ -211,7 +323,7 @@ impl Grammar {
             bend(&mut words, dice);
         }
         Step {
-            connection: usize::from(dice.chance(15)),
+            connection: usize::from(dice.chance(self.others_share)),
             words,
         }
     }
@@ -252,6 +364,7 @@ impl Grammar {
                     }
                 }
                 b'<' => words.push(self.fill(inside(), dice)),
+                b'!' => words.push(item.as_bytes().to_vec()),
                 _ => words.push(in_some_case(item, dice)),
             }
             rest = behind.trim_start();
@@ -343,6 +456,13 @@ impl Grammar {
                 1 => dice.between(-100_000, 0).to_string(),
                 _ => (dice.between(1, 9) * 100_000_000).to_string(),
             },
+            "restored" => match dice.below(4) {
+                0 => (dice.between(1, 9) * 100_000_000).to_string(),
+                1 => dice
+                    .pick(&["-1", "x", "", "1.5", "9223372036854775808", "99999999999"])
+                    .to_string(),
+                _ => "0".to_string(),
+            },
             "at" => match dice.below(6) {
                 0 => far_edge(dice),
                 1 => dice.between(-10, 1000).to_string(),
@@ -382,6 +502,15 @@ impl Grammar {
         };
         format!("{kind}{}", dice.below(4))
     }
+}
+
+/// The commands that a template can become.
+pub fn names(template: &str) -> impl Iterator<Item = &str> {
+    let first = match template.starts_with('(') {
+        true => &template[1..closing(template)],
+        false => template.split(' ').next().unwrap_or_default(),
+    };
+    first.split('|')
 }
 
 /// Numbers and texts at which parsers stumble.

@@ -12,5 +12,6 @@ mod known;
 mod pair;
 mod propagation;
 mod random_commands;
+mod server_calls;
 mod shrink;
 mod surface;

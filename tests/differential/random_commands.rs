@@ -1,7 +1,7 @@
 //! Random command sequences from a seed. A failure prints the seed and the shortest list of steps that still fails,
 //! in the notation of the behavior tests, ready to become one of them.
 
-use crate::grammar::{Grammar, Step, TEMPLATES};
+use crate::grammar::{Grammar, Step, TEMPLATES, TRANSACTION_TEMPLATES, names};
 use crate::pair::Pair;
 use crate::shrink::shrink;
 use crate::support::dice::Dice;
@@ -36,6 +36,29 @@ fn random_commands_are_answered_alike_under_lfu() {
         sequences(8),
         &[("maxmemory-policy", "allkeys-lfu")],
     );
+}
+
+#[test]
+fn random_commands_meet_expired_keys_alike() {
+    let Some(mut pair) = Pair::start() else {
+        return;
+    };
+    pair.expire_on_access_only();
+    // Both of these see what nobody has asked for yet, or ask for a key by chance.
+    let grammar = grammar(&pair)
+        .without(&["RANDOMKEY", "DBSIZE"])
+        .with(&["!LAPSE <k>"; 20]);
+    run_seeds_with(&mut pair, &grammar, 3_000_001, sequences(10));
+}
+
+#[test]
+fn random_transactions_are_answered_alike() {
+    let Some(mut pair) = Pair::start() else {
+        return;
+    };
+    pair.expire_on_access_only();
+    let grammar = Grammar::of(TRANSACTION_TEMPLATES);
+    run_seeds_with(&mut pair, &grammar, 4_000_001, sequences(15));
 }
 
 /// A change of one reply is found and cut down to the one command that shows it.
@@ -75,8 +98,7 @@ fn sequences(otherwise: u64) -> u64 {
 /// The grammar of all commands that ours knows; panics where one in scope is missing.
 pub fn grammar(pair: &Pair) -> Grammar {
     let mut client = pair.ours.client();
-    for template in TEMPLATES {
-        let name = template.split(' ').next().unwrap_or_default();
+    for name in TEMPLATES.iter().flat_map(|template| names(template)) {
         if !name.starts_with('!') {
             let info = client.command(&["COMMAND", "INFO", name]);
             let is_known = info.items().first().is_some_and(|entry| !entry.is_nil());
@@ -91,6 +113,10 @@ fn run_seeds(first: u64, count: u64, settings: &[(&str, &str)]) {
         return;
     };
     let grammar = grammar(&pair);
+    run_seeds_with(&mut pair, &grammar, first, count);
+}
+
+fn run_seeds_with(pair: &mut Pair, grammar: &Grammar, first: u64, count: u64) {
     let (first, count) = match std::env::var("SLUICE_SEED") {
         Ok(_) => (Dice::seed_from("SLUICE_SEED", first), 1),
         Err(_) => (first, count),

@@ -343,17 +343,15 @@ fn hrandfield(data: &mut Data, args: Argv, reply: &mut Reply) -> CommandResult {
         4 if args.get(3).eq_ignore_ascii_case(b"withvalues") => true,
         _ => return Err(error::SYNTAX),
     };
-    if let RandomCount::Choose(count) = wanted
-        && with_values
-        && count > i64::MAX as usize / 2
-    {
-        return Err(error::OUT_OF_RANGE);
+    if with_values {
+        wanted.check_pairs()?;
     }
     let mut random = data.random.fork();
     let Some(hash) = data.read::<Hash>(key)? else {
         reply.array(0);
         return Ok(Outcome::Replied);
     };
+    wanted.check_reply()?;
     let (RandomCount::Draw(count) | RandomCount::Choose(count)) = wanted;
     let length = match wanted {
         RandomCount::Draw(_) => count,

@@ -316,6 +316,7 @@ fn srandmember(data: &mut Data, args: Argv, reply: &mut Reply) -> CommandResult 
         reply.array(0);
         return Ok(Outcome::Replied);
     };
+    wanted.check_reply()?;
     match wanted {
         RandomCount::Draw(count) => {
             reply.array(count);

@@ -100,10 +100,13 @@ fn zadd(data: &mut Data, args: Argv, reply: &mut Reply) -> CommandResult {
 
 /// ZINCRBY key increment member
 fn zincrby(data: &mut Data, args: Argv, reply: &mut Reply) -> CommandResult {
-    let options = AddOptions {
+    let mut options = AddOptions {
         incr: true,
         ..AddOptions::default()
     };
+    if options.accept(args.get(2)) {
+        return Err(error::SYNTAX);
+    }
     add(data, args, 2, options, reply)
 }
 
@@ -345,17 +348,15 @@ fn zrandmember(data: &mut Data, args: Argv, reply: &mut Reply) -> CommandResult 
         4 if args.get(3).eq_ignore_ascii_case(b"withscores") => true,
         _ => return Err(error::SYNTAX),
     };
-    if let RandomCount::Choose(count) = wanted
-        && with_scores
-        && count > i64::MAX as usize / 2
-    {
-        return Err(error::OUT_OF_RANGE);
+    if with_scores {
+        wanted.check_pairs()?;
     }
     let mut random = data.random.fork();
     let Some(set) = data.read::<SortedSet>(key)? else {
         reply.array(0);
         return Ok(Outcome::Replied);
     };
+    wanted.check_reply()?;
     match wanted {
         RandomCount::Draw(count) => {
             reply_header(reply, count, with_scores);
