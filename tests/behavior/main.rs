@@ -24,3 +24,4 @@ mod use_lists;
 mod use_sets;
 mod use_sorted_sets;
 mod use_strings;
+mod use_the_tool;

@@ -1,11 +1,9 @@
-//! `sluice`: the operator's tool. It works on files and on running nodes, and is never a node itself.
+//! `sluice check-rdb`: reads a file as deeply as loading does, and reports in the manner of `redis-check-rdb`.
 
 use std::fs::File;
-use std::io::{self, IsTerminal, Read, Write, stderr, stdout};
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::io::{self, IsTerminal, Read, Write, stderr};
+use std::path::Path;
 
-use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use sluice::clock::Clock;
@@ -15,43 +13,8 @@ use sluice::rdb::value_decoder::Limits;
 use sluice::snapshot::check::{Checker, Note, Totals, doing};
 use sluice::types::Type;
 
-#[derive(Parser)]
-#[command(
-    name = "sluice",
-    version,
-    about = "Looks after Sluice nodes and their files"
-)]
-struct Arguments {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Read an RDB file as deeply as loading it does, and report what is in it
-    CheckRdb {
-        /// The file
-        file: PathBuf,
-    },
-}
-
-fn main() -> ExitCode {
-    let outcome = match Arguments::parse().command {
-        Command::CheckRdb { file } => check_rdb(&file, &mut stdout().lock()),
-    };
-    match outcome {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            // If standard error is closed as well, the exit code must do.
-            let _ = writeln!(stderr(), "{error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-/// Reports on a file in the manner of `redis-check-rdb`; true if it is whole and sound.
-fn check_rdb(path: &Path, out: &mut dyn Write) -> io::Result<bool> {
+/// Writes the report to `out`; true if the file is whole and sound.
+pub fn check_rdb(path: &Path, out: &mut dyn Write) -> io::Result<bool> {
     let named =
         |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
     let mut file = File::open(path).map_err(named)?;

@@ -1,0 +1,170 @@
+//! `sluice`, the operator's tool: comparing nodes and checking files.
+
+use std::fs;
+use std::net::TcpListener;
+use std::process::{Command, Output};
+
+use crate::support::agree;
+use crate::support::load::Load;
+use crate::support::server::{self, Server};
+
+struct Said {
+    code: Option<i32>,
+    out: String,
+    errors: String,
+}
+
+fn tool(words: &[&str]) -> Said {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = Command::new(env!("CARGO_BIN_EXE_sluice"))
+        .args(words)
+        .env_remove("SLUICE_PASSWORD")
+        .output()
+        .expect("the tool is built beside the tests");
+    Said {
+        code: status.code(),
+        out: String::from_utf8_lossy(&stdout).into_owned(),
+        errors: String::from_utf8_lossy(&stderr).into_owned(),
+    }
+}
+
+impl Said {
+    #[track_caller]
+    fn ends(self, code: i32) -> Said {
+        assert_eq!(self.code, Some(code), "{}{}", self.out, self.errors);
+        self
+    }
+}
+
+fn address(server: &Server) -> String {
+    format!("127.0.0.1:{}", server.port())
+}
+
+#[test]
+fn a_master_and_its_replica_have_equal_digests() {
+    let master = server::sluice().start();
+    let mut replicas = vec![server::sluice()];
+    replicas.extend(server::redis());
+    let replicas: Vec<Server> = replicas
+        .into_iter()
+        .map(|replica| {
+            let port = master.port().to_string();
+            replica
+                .set("replicaof", &format!("127.0.0.1 {port}"))
+                .start()
+        })
+        .collect();
+    Load::new(5).commands(3000).run(master.port());
+    let names: Vec<String> = std::iter::once(&master)
+        .chain(&replicas)
+        .map(address)
+        .collect();
+    let mut words = vec!["digest", "--wait", "30s"];
+    words.extend(names.iter().map(String::as_str));
+    let said = tool(&words).ends(0);
+    let digest = agree::digest(&master);
+    assert_eq!(
+        said.out.matches(&digest).count(),
+        names.len(),
+        "{}",
+        said.out
+    );
+    assert!(said.out.contains("EQUAL"), "{}", said.out);
+    let row = said.out.lines().nth(2).unwrap_or_default();
+    let columns: Vec<&str> = row.split_whitespace().collect();
+    let replid = &master.info("master_replid")[..8];
+    assert_eq!(columns[..3], [names[1].as_str(), "replica", replid]);
+    assert_eq!(columns[4], master.must("DBSIZE").integer().to_string());
+}
+
+#[test]
+fn nodes_with_other_data_have_different_digests() {
+    let (one, other) = (server::sluice().start(), server::sluice().start());
+    one.must("SET k v");
+    other.must("SET k w");
+    let said = tool(&["digest", &address(&one), &address(&other)]).ends(1);
+    assert!(said.out.contains("DIFFERENT"), "{}", said.out);
+    assert!(said.out.contains(&agree::digest(&one)), "{}", said.out);
+    assert!(said.out.contains(&agree::digest(&other)), "{}", said.out);
+    other.must("SET k v");
+    tool(&["digest", &address(&one), &address(&other)]).ends(0);
+}
+
+#[test]
+fn a_node_that_cannot_be_asked_is_named_with_the_reason() {
+    let secret = server::sluice().set("requirepass", "pass word").start();
+    let closed = server::sluice().set("enable-debug-command", "no").start();
+    let said = tool(&["digest", &address(&closed)]).ends(2);
+    assert!(
+        said.errors.contains("enable-debug-command"),
+        "{}",
+        said.errors
+    );
+    assert!(
+        said.errors.starts_with(&address(&closed)),
+        "{}",
+        said.errors
+    );
+    let said = tool(&["digest", &address(&secret)]).ends(2);
+    assert!(said.errors.contains("SLUICE_PASSWORD"), "{}", said.errors);
+    let nobody = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    let nobody = nobody.expect("a free port").to_string();
+    let said = tool(&["digest", &nobody]).ends(2);
+    assert!(said.errors.contains("cannot connect"), "{}", said.errors);
+    tool(&["digest"]).ends(2);
+}
+
+#[test]
+fn the_password_comes_from_the_command_line_or_the_environment() {
+    let secret = server::sluice().set("requirepass", "opensesame").start();
+    let name = address(&secret);
+    tool(&["digest", "--password", "opensesame", &name]).ends(0);
+    tool(&[
+        "digest",
+        "--user",
+        "default",
+        "--password",
+        "opensesame",
+        &name,
+    ])
+    .ends(0);
+    let said = tool(&["digest", "--password", "wrong", &name]).ends(2);
+    assert!(said.errors.contains("WRONGPASS"), "{}", said.errors);
+    let status = Command::new(env!("CARGO_BIN_EXE_sluice"))
+        .args(["digest", &name])
+        .env("SLUICE_PASSWORD", "opensesame")
+        .output()
+        .expect("the tool is built beside the tests")
+        .status;
+    assert!(status.success());
+}
+
+#[test]
+fn a_file_is_whole_or_it_is_told_where_it_is_not() {
+    let server = server::sluice().start();
+    Load::new(6).commands(500).run(server.port());
+    server.must("SAVE");
+    let path = server.home().join("dump.rdb");
+    let name = path.to_str().expect("ours");
+    let said = tool(&["check-rdb", name]).ends(0);
+    assert!(said.out.contains("RDB looks OK"), "{}", said.out);
+    let keys = server.must("DBSIZE").integer().to_string();
+    assert!(
+        said.out.contains(&format!("{keys} keys read")),
+        "{}",
+        said.out
+    );
+    let whole = fs::read(&path).expect("saved");
+    fs::write(&path, &whole[..whole.len() / 2]).expect("ours");
+    let said = tool(&["check-rdb", name]).ends(1);
+    assert!(said.out.contains("RDB ERROR DETECTED"), "{}", said.out);
+    let mut damaged = whole;
+    *damaged.last_mut().expect("not empty") ^= 1;
+    fs::write(&path, damaged).expect("ours");
+    tool(&["check-rdb", name]).ends(1);
+    let said = tool(&["check-rdb", "no/such/file"]).ends(2);
+    assert!(said.errors.contains("no/such/file"), "{}", said.errors);
+}
