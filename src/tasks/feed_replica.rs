@@ -25,7 +25,7 @@ const PIECE_BYTES: usize = 256 * 1024;
 
 /// Feeds a replica until it is gone.
 pub async fn feed(connection: Connection, transfers: Transfers) {
-    let (key, lock) = (connection.key, connection.lock.clone());
+    let (key, lock) = (connection.state.key, connection.state.lock.clone());
     let mut feeding = Feeding {
         cursor: None,
         file: None,
@@ -49,19 +49,19 @@ struct SendingFile {
 
 impl Feeding {
     async fn run(&mut self, mut connection: Connection, transfers: &Transfers) {
-        let (key, lock) = (connection.key, connection.lock.clone());
+        let (key, lock) = (connection.state.key, connection.state.lock.clone());
         loop {
             if connection.write().is_err() || connection.standing().closing == Some(Closing::Now) {
                 return;
             }
-            if self.ends && connection.out.is_empty() {
+            if self.ends && connection.state.out.is_empty() {
                 return;
             }
             if let Some(work) = self.next_work(&connection, &lock) {
                 match work {
                     FeedWork::Do(action) => self.carry_out(action, &mut connection, transfers),
                     FeedWork::LendSocket(snapshot) => {
-                        while !connection.out.is_empty() {
+                        while !connection.state.out.is_empty() {
                             connection.wait().await;
                             if connection.write().is_err() {
                                 return;
@@ -74,7 +74,7 @@ impl Feeding {
                         let Ok(Fate::Done { socket, .. }) = fate else {
                             return;
                         };
-                        let Ok(back) = lent.give_back(socket) else {
+                        let Ok(back) = lent.take_back(socket) else {
                             return;
                         };
                         connection = back;
@@ -96,8 +96,8 @@ impl Feeding {
                 Ok(Progress::End) | Err(_) => return,
             }
             let waits = match &mut self.cursor {
-                Some(cursor) if connection.out.is_empty() => {
-                    cursor.wake_on_bytes(&connection.waker)
+                Some(cursor) if connection.state.out.is_empty() => {
+                    cursor.wake_on_bytes(&connection.state.waker)
                 }
                 _ => true,
             };
@@ -113,12 +113,12 @@ impl Feeding {
         if self.file.is_some() {
             return None;
         }
-        lock.with(|engine| engine.next_feed_work(connection.key))
+        lock.with(|engine| engine.next_feed_work(connection.state.key))
     }
 
     fn carry_out(&mut self, action: Action, connection: &mut Connection, transfers: &Transfers) {
         match action {
-            Action::Send(bytes) => connection.out.push_bytes(&bytes),
+            Action::Send(bytes) => connection.state.out.push_bytes(&bytes),
             Action::SendFile(snapshot) => match transfers.file(snapshot) {
                 Some(file) => self.file = Some(SendingFile { file, sent: 0 }),
                 None => self.ends = true,
@@ -127,7 +127,7 @@ impl Feeding {
             Action::Close(reason) => {
                 log::info!(
                     "replica client id={}: closed, {reason}",
-                    connection.key.id.0
+                    connection.state.key.id.0
                 );
                 self.ends = true;
                 self.cursor = None;
@@ -137,7 +137,7 @@ impl Feeding {
 
     /// Adds the next bytes of the file or the journal, while there is room; true if it did.
     fn fill(&mut self, connection: &mut Connection, lock: &EngineLock) -> bool {
-        if connection.out.len() > PIECE_BYTES / 2 {
+        if connection.state.out.len() > PIECE_BYTES / 2 {
             return false;
         }
         if let Some(sending) = &mut self.file {
@@ -145,18 +145,20 @@ impl Feeding {
             match sending.file.read_at(&mut piece, sending.sent) {
                 Ok(0) => {
                     self.file = None;
-                    lock.with(|engine| engine.feed_event(connection.key, Event::PayloadSent));
+                    lock.with(|engine| engine.feed_event(connection.state.key, Event::PayloadSent));
                 }
                 Ok(count) => {
                     sending.sent += count as u64;
                     piece.truncate(count);
-                    connection.out.push_shared(Bytes::from(piece));
-                    lock.with(|engine| engine.feed_event(connection.key, Event::PayloadMoved));
+                    connection.state.out.push_shared(Bytes::from(piece));
+                    lock.with(|engine| {
+                        engine.feed_event(connection.state.key, Event::PayloadMoved)
+                    });
                 }
                 Err(error) => {
                     log::warn!(
                         "replica client id={}: reading its snapshot: {error}",
-                        connection.key.id.0
+                        connection.state.key.id.0
                     );
                     self.ends = true;
                 }
@@ -171,14 +173,14 @@ impl Feeding {
             Ok(0) => false,
             Ok(_) => {
                 for piece in pieces {
-                    connection.out.push_shared(piece);
+                    connection.state.out.push_shared(piece);
                 }
                 true
             }
             Err(_) => {
                 log::warn!(
                     "replica client id={}: its place in the stream is gone",
-                    connection.key.id.0
+                    connection.state.key.id.0
                 );
                 self.ends = true;
                 true

@@ -59,14 +59,19 @@ pub async fn serve(socket: Socket, lock: EngineLock, transfers: Transfers) {
     if let Ended::BecameReplica = connection.run().await {
         super::feed_replica::feed(connection, transfers).await;
     } else {
-        connection.lock.with(|engine| engine.disconnect(key));
+        connection.state.lock.with(|engine| engine.disconnect(key));
     }
 }
 
 /// What a connection's task owns.
 pub struct Connection {
-    pub key: ClientKey,
     pub stream: Stream,
+    pub state: State,
+}
+
+/// All of a connection but its socket.
+pub struct State {
+    pub key: ClientKey,
     pub lock: EngineLock,
     pub waker: Waker,
     wire: Arc<Wire>,
@@ -83,51 +88,12 @@ pub struct Connection {
     at_end: bool,
 }
 
-/// A connection whose socket is elsewhere.
-pub struct Lent {
-    pub key: ClientKey,
-    pub lock: EngineLock,
-    waker: Waker,
-    wire: Arc<Wire>,
-    parser: Parser,
-    tail: Vec<u8>,
-    waiting: VecDeque<OwnedRequest>,
-    out: ReplyBuffer,
-    standing: Standing,
-    limits: Limits,
-    at_end: bool,
-}
-
-impl Lent {
-    /// Takes the socket back.
-    pub fn give_back(self, socket: Socket) -> io::Result<Connection> {
-        let Lent {
-            key,
-            lock,
-            waker,
-            wire,
-            parser,
-            tail,
-            waiting,
-            out,
-            standing,
-            limits,
-            at_end,
-        } = self;
-        let stream = Stream::register(socket)?;
+impl State {
+    /// A connection again, with the socket that was lent.
+    pub fn take_back(self, socket: Socket) -> io::Result<Connection> {
         Ok(Connection {
-            key,
-            stream,
-            lock,
-            waker,
-            wire,
-            parser,
-            tail,
-            waiting,
-            out,
-            standing,
-            limits,
-            at_end,
+            stream: Stream::register(socket)?,
+            state: self,
         })
     }
 }
@@ -145,9 +111,8 @@ impl Connection {
             let wire = engine.clients.get(key).outbox.wire.clone();
             (engine.limits_of(key), standing, wire)
         });
-        Connection {
+        let state = State {
             key,
-            stream,
             lock,
             waker,
             wire,
@@ -158,23 +123,26 @@ impl Connection {
             standing,
             limits,
             at_end: false,
-        }
+        };
+        Connection { stream, state }
     }
 
     /// Serves until the connection ends or turns into a replica's.
     pub async fn run(&mut self) -> Ended {
         loop {
-            if self.write().is_err() || self.standing.closing == Some(Closing::Now) {
+            if self.write().is_err() || self.state.standing.closing == Some(Closing::Now) {
                 return Ended::Closed;
             }
-            if self.standing.closing.is_some() || (self.at_end && self.waiting.is_empty()) {
-                if self.out.is_empty() && !self.standing.blocked {
+            if self.state.standing.closing.is_some()
+                || (self.state.at_end && self.state.waiting.is_empty())
+            {
+                if self.state.out.is_empty() && !self.state.standing.blocked {
                     return Ended::Closed;
                 }
-            } else if self.standing.is_replica && self.out.is_empty() {
+            } else if self.state.standing.is_replica && self.state.out.is_empty() {
                 return Ended::BecameReplica;
-            } else if !self.standing.blocked {
-                let progress = if self.waiting.is_empty() {
+            } else if !self.state.standing.blocked {
+                let progress = if self.state.waiting.is_empty() {
                     self.read()
                 } else {
                     Ok(self.execute_waiting())
@@ -183,7 +151,7 @@ impl Connection {
                     Ok(Progress::Worked) => continue,
                     Ok(Progress::Idle) => {}
                     Ok(Progress::End) => {
-                        self.at_end = true;
+                        self.state.at_end = true;
                         continue;
                     }
                     Err(_) => return Ended::Closed,
@@ -197,35 +165,8 @@ impl Connection {
     }
 
     /// Gives the socket away for a while, out of the reactor. Nothing is to be written any more.
-    pub fn lend(self) -> io::Result<(Socket, Lent)> {
-        let Connection {
-            key,
-            stream,
-            lock,
-            waker,
-            wire,
-            parser,
-            tail,
-            waiting,
-            out,
-            standing,
-            limits,
-            at_end,
-        } = self;
-        let lent = Lent {
-            key,
-            lock,
-            waker,
-            wire,
-            parser,
-            tail,
-            waiting,
-            out,
-            standing,
-            limits,
-            at_end,
-        };
-        Ok((stream.into_socket()?, lent))
+    pub fn lend(self) -> io::Result<(Socket, State)> {
+        Ok((self.stream.into_socket()?, self.state))
     }
 
     /// Waits for bytes, for room to write, or for the engine.
@@ -235,9 +176,10 @@ impl Connection {
             if std::mem::replace(&mut polled, true) {
                 return Poll::Ready(());
             }
-            let readable = !self.at_end && self.stream.poll_readable(context).is_ready();
-            let writable = !self.out.is_empty() && self.stream.poll_writable(context).is_ready();
-            let busy = self.standing.blocked || !self.waiting.is_empty();
+            let readable = !self.state.at_end && self.stream.poll_readable(context).is_ready();
+            let writable =
+                !self.state.out.is_empty() && self.stream.poll_writable(context).is_ready();
+            let busy = self.state.standing.blocked || !self.state.waiting.is_empty();
             if (readable && !busy) || writable {
                 Poll::Ready(())
             } else {
@@ -249,20 +191,23 @@ impl Connection {
 
     /// Takes over what the engine has for this client.
     pub fn refresh(&mut self) {
-        let (key, out, waker) = (self.key, &mut self.out, &self.waker);
-        self.standing = self.lock.with(|engine| engine.end_batch(key, out, waker));
-        self.limits.authenticated = self.standing.authenticated;
+        let (key, out, waker) = (self.state.key, &mut self.state.out, &self.state.waker);
+        self.state.standing = self
+            .state
+            .lock
+            .with(|engine| engine.end_batch(key, out, waker));
+        self.state.limits.authenticated = self.state.standing.authenticated;
     }
 
     pub fn standing(&self) -> Standing {
-        self.standing
+        self.state.standing
     }
 
     /// Writes as much as the socket takes.
     pub fn write(&mut self) -> io::Result<()> {
-        while !self.out.is_empty() {
+        while !self.state.out.is_empty() {
             let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
-            let count = self.out.gather(&mut slices);
+            let count = self.state.out.gather(&mut slices);
             let written = if count == 1 {
                 self.stream.try_write(&slices[0])
             } else {
@@ -270,21 +215,21 @@ impl Connection {
             };
             match written {
                 Ok(written) => {
-                    self.out.advance(written);
-                    self.wire.note_write(written);
-                    self.wire.set_unsent_bytes(self.out.len());
+                    self.state.out.advance(written);
+                    self.state.wire.note_write(written);
+                    self.state.wire.set_unsent_bytes(self.state.out.len());
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error),
             }
         }
-        self.out.shrink(IDLE_BUFFER_BYTES);
+        self.state.out.shrink(IDLE_BUFFER_BYTES);
         Ok(())
     }
 
     /// Reads once, executes what that completes.
     pub fn read(&mut self) -> io::Result<Progress> {
-        if let Some((buffer, missing)) = self.parser.receiving() {
+        if let Some((buffer, missing)) = self.state.parser.receiving() {
             let room = buffer.capacity() - buffer.len();
             debug_assert!(room > 0 && missing > 0);
             let read = if room <= missing {
@@ -299,8 +244,8 @@ impl Connection {
             return match read {
                 Ok(0) => Ok(Progress::End),
                 Ok(count) => {
-                    self.wire.note_read(count);
-                    let tail = std::mem::take(&mut self.tail);
+                    self.state.wire.note_read(count);
+                    let tail = std::mem::take(&mut self.state.tail);
                     self.consume(tail);
                     Ok(Progress::Worked)
                 }
@@ -311,14 +256,14 @@ impl Connection {
         crate::io::reactor::with_read_buffer(|buffer| match self.stream.try_read(buffer) {
             Ok(0) => Ok(Progress::End),
             Ok(count) => {
-                self.wire.note_read(count);
+                self.state.wire.note_read(count);
                 let bytes = &buffer[..count];
-                if self.tail.is_empty() {
+                if self.state.tail.is_empty() {
                     // The common case: everything stays in the thread's buffer, only a cut request is copied out.
                     let (consumed, keep) = self.parse_input(bytes);
-                    self.tail.extend_from_slice(&bytes[consumed..keep]);
+                    self.state.tail.extend_from_slice(&bytes[consumed..keep]);
                 } else {
-                    let mut tail = std::mem::take(&mut self.tail);
+                    let mut tail = std::mem::take(&mut self.state.tail);
                     tail.extend_from_slice(bytes);
                     self.consume(tail);
                 }
@@ -337,36 +282,42 @@ impl Connection {
         if bytes.is_empty() && bytes.capacity() > IDLE_BUFFER_BYTES {
             bytes = Vec::new();
         }
-        self.tail = bytes;
+        self.state.tail = bytes;
     }
 
     /// Parses and executes; returns which bytes of the input are to be kept.
     fn parse_input(&mut self, input: &[u8]) -> (usize, usize) {
-        let (parsed, error) = self.parser.parse(input, self.limits);
+        let (parsed, error) = self.state.parser.parse(input, self.state.limits);
         self.execute_batch(input);
         if let Some(error) = error {
             self.refuse(&error);
         }
-        let held = (parsed.keep - parsed.consumed) + self.parser.held_bytes();
-        let key = self.key;
-        self.wire.set_held_bytes(held);
+        let held = (parsed.keep - parsed.consumed) + self.state.parser.held_bytes();
+        let key = self.state.key;
+        self.state.wire.set_held_bytes(held);
         if held > IDLE_BUFFER_BYTES {
-            self.standing.closing = self.lock.with(|engine| engine.note_input(key, held));
+            self.state.standing.closing =
+                self.state.lock.with(|engine| engine.note_input(key, held));
         }
         (parsed.consumed, parsed.keep)
     }
 
     fn execute_batch(&mut self, input: &[u8]) {
-        let count = self.parser.request_count();
+        let count = self.state.parser.request_count();
         let mut next = 0;
         while next < count {
             let end = (next + REQUESTS_PER_LOCK).min(count);
             let mut found = [Lookup::Unknown; REQUESTS_PER_LOCK];
             for (place, index) in found.iter_mut().zip(next..end) {
-                *place = table::lookup(self.parser.request(input, index));
+                *place = table::lookup(self.state.parser.request(input, index));
             }
-            let (key, out, waker, parser) = (self.key, &mut self.out, &self.waker, &self.parser);
-            let (executed, standing) = self.lock.with(|engine| {
+            let (key, out, waker, parser) = (
+                self.state.key,
+                &mut self.state.out,
+                &self.state.waker,
+                &self.state.parser,
+            );
+            let (executed, standing) = self.state.lock.with(|engine| {
                 engine.begin_batch(key);
                 let requests = (next..end)
                     .map(|index| parser.request(input, index))
@@ -387,11 +338,11 @@ impl Connection {
                 }
                 (executed, engine.end_batch(key, out, waker))
             });
-            self.standing = standing;
-            self.limits.authenticated = standing.authenticated;
+            self.state.standing = standing;
+            self.state.limits.authenticated = standing.authenticated;
             if executed < end {
-                self.waiting.extend(
-                    (executed..count).map(|index| self.parser.request(input, index).into()),
+                self.state.waiting.extend(
+                    (executed..count).map(|index| self.state.parser.request(input, index).into()),
                 );
                 return;
             }
@@ -405,9 +356,14 @@ impl Connection {
 
     /// Goes on with requests that had to wait.
     fn execute_waiting(&mut self) -> Progress {
-        let (key, out, waker, waiting) = (self.key, &mut self.out, &self.waker, &mut self.waiting);
+        let (key, out, waker, waiting) = (
+            self.state.key,
+            &mut self.state.out,
+            &self.state.waker,
+            &mut self.state.waiting,
+        );
         let before = waiting.len();
-        self.standing = self.lock.with(|engine| {
+        self.state.standing = self.state.lock.with(|engine| {
             engine.begin_batch(key);
             for _ in 0..REQUESTS_PER_LOCK {
                 let Some(request) = waiting.front() else {
@@ -424,7 +380,7 @@ impl Connection {
             }
             engine.end_batch(key, out, waker)
         });
-        if self.waiting.len() < before {
+        if self.state.waiting.len() < before {
             Progress::Worked
         } else {
             Progress::Idle
@@ -433,8 +389,8 @@ impl Connection {
 
     /// Tells the peer what is wrong with its bytes, and closes.
     fn refuse(&mut self, error: &ProtocolError) {
-        let (key, out, waker) = (self.key, &mut self.out, &self.waker);
-        self.standing = self.lock.with(|engine| {
+        let (key, out, waker) = (self.state.key, &mut self.state.out, &self.state.waker);
+        self.state.standing = self.state.lock.with(|engine| {
             engine.protocol_error(key, error);
             engine.end_batch(key, out, waker)
         });
