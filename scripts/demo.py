@@ -29,6 +29,9 @@ ISO = pathlib.Path("/usr/share/iso-codes/json")
 LOCALES = pathlib.Path("/usr/share/locale")
 STARTED = time.monotonic()
 
+# All that were started, to be ended however this ends.
+NODES = []
+
 
 # The dataset ----------------------------------------------------------------------------------------------------------
 
@@ -165,6 +168,7 @@ class Node:
         self.settings = ["--save", "3600", "1", "--enable-debug-command", "yes", "--repl-diskless-sync", "yes",
                          "--repl-backlog-size", "256mb", "--client-output-buffer-limit", "replica", "0", "0", "0", *settings]
         self.process = None
+        NODES.append(self)
         self.start()
 
     def start(self, *more):
@@ -409,20 +413,22 @@ def syncs(master):
 def main():
     real = subprocess.run([REDIS, "--version"], capture_output=True, text=True).stdout.split()[2].removeprefix("v=")
     say(f"Starting three empty nodes: two of Sluice and one redis-server {real}.")
-    master = Node("master", SLUICE, "--repl-diskless-sync-delay", "1")
-    ours = Node("replica", SLUICE, "--repl-diskless-load", "on-empty-db")
-    theirs = Node("redis-server", REDIS, "--repl-diskless-load", "on-empty-db")
-    nodes, replicas, times = [master, ours, theirs], [ours, theirs], {}
     try:
-        tell(master, ours, theirs, nodes, replicas, times)
+        master = Node("master", SLUICE, "--repl-diskless-sync-delay", "1")
+        ours = Node("replica", SLUICE, "--repl-diskless-load", "on-empty-db")
+        theirs = Node("redis-server", REDIS, "--repl-diskless-load", "on-empty-db")
+        tell(master, [ours, theirs])
     finally:
-        for node in nodes:
-            node.process.kill()
-            node.process.wait()
+        for node in NODES:
+            if node.process:
+                node.process.kill()
+                node.process.wait()
             shutil.rmtree(node.home, ignore_errors=True)
 
 
-def tell(master, ours, theirs, nodes, replicas, times):
+def tell(master, replicas):
+    nodes, times = [master, *replicas], {}
+
     def timed(what, work):
         start = time.monotonic()
         work()
@@ -532,6 +538,10 @@ if __name__ == "__main__":
     TOOL = os.environ.get("SLUICE_TOOL") or os.path.join(os.path.dirname(SLUICE), "sluice")
     REDIS = os.environ.get("REDIS_SERVER") or shutil.which("redis-server") or sys.exit("redis-server is needed")
     REDIS_CLI = shutil.which("redis-cli") or sys.exit("redis-cli is needed")
+    for program in (SLUICE, TOOL, REDIS):
+        if not shutil.which(program):
+            sys.exit(f"{program} is not there; run scripts/demo without SLUICE_SERVER to build it")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         main()
     except KeyboardInterrupt:
