@@ -46,16 +46,16 @@ fn scan(data: &mut Data, args: Argv, reply: &mut Reply) -> CommandResult {
     let mut expired: Vec<Vec<u8>> = Vec::new();
     let mut found = ScanReply::begin(reply);
     let next = options.walk_table(data.database().table(), cursor, |entry| {
-        let is_wanted = options.matches(entry.key())
-            && options.type_name.is_none_or(|wanted| {
-                wanted.eq_ignore_ascii_case(entry.type_of().name().as_bytes())
-            });
-        if !is_wanted {
+        if !options.matches(entry.key()) {
             return;
         }
+        // To look at the type is to look at the key, which ends what has expired.
         if hidden.hides(entry) {
             expired.push(entry.key().to_vec());
-        } else {
+        } else if options
+            .type_name
+            .is_none_or(|wanted| wanted.eq_ignore_ascii_case(entry.type_of().name().as_bytes()))
+        {
             reply.bulk(entry.key());
             found.length += 1;
         }

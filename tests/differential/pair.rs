@@ -207,6 +207,8 @@ impl Seat {
             return true;
         }
         let range = [b"ZRANGE".as_slice(), key, b"0", b"-1", b"WITHSCORES"];
+        // Asked of both, so that both find out that the key has expired.
+        self.ours.command(&range);
         let mut scores: Vec<Value> = match self.theirs.command(&range) {
             Value::Array(items) => match items.first() {
                 Some(Value::Array(_)) => items.iter().map(|pair| pair.items()[1].clone()).collect(),
@@ -220,7 +222,12 @@ impl Seat {
 
     /// What only ours takes with so many words would end the other's transaction.
     fn is_queued_by_one(&self, name: &[u8], words: &Words) -> bool {
-        self.in_transaction && matches!(name, b"ZRANK" | b"ZREVRANK") && words.len() > 3
+        self.in_transaction
+            && match name {
+                b"ZRANK" | b"ZREVRANK" => words.len() > 3,
+                b"COMMAND" => words.len() < 4,
+                _ => false,
+            }
     }
 
     fn follow_state(&mut self, name: &[u8], words: &Words, reply: &Value) {

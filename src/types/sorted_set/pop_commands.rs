@@ -180,8 +180,12 @@ impl MultiPop {
         let end = End::parse(args.get(end_at)).ok_or(error::SYNTAX)?;
         let count = match args.len() - end_at {
             1 => 1,
-            3 if args.get(end_at + 1).eq_ignore_ascii_case(b"count") => {
-                positive(args.get(end_at + 2), 1).ok_or(error::COUNT_NOT_POSITIVE)?
+            3.. if args.get(end_at + 1).eq_ignore_ascii_case(b"count") => {
+                let count = positive(args.get(end_at + 2), 1).ok_or(error::COUNT_NOT_POSITIVE)?;
+                if args.len() > end_at + 3 {
+                    return Err(error::SYNTAX);
+                }
+                count
             }
             _ => return Err(error::SYNTAX),
         };
