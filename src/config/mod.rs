@@ -167,7 +167,13 @@ impl Config {
     pub fn set<W: AsRef<[u8]>>(&mut self, name: &str, words: &[W]) -> Result<(), ConfigError> {
         let (parameter, name) =
             find(name.as_bytes()).ok_or_else(|| ConfigError::Unknown(name.to_owned()))?;
-        let words: Vec<&[u8]> = words.iter().map(AsRef::as_ref).collect();
+        let mut words: Vec<&[u8]> = words.iter().map(AsRef::as_ref).collect();
+        if let ([one], true) = (&words[..], parameter.kind.takes_words())
+            && !one.is_empty()
+        {
+            // Several words may come quoted as one, as `--save "60 1"`.
+            words = one.split(|&byte| byte == b' ').collect();
+        }
         self.put(parameter, &words)
             .map_err(|reason| ConfigError::Refused { name, reason })
     }
