@@ -122,8 +122,8 @@ impl<'a> Data<'a> {
     /// Looks a key up for reading: counts a hit or a miss and touches the access field.
     pub fn find(&mut self, key: Key) -> Option<Ref<'_, Entry>> {
         self.expire_on_access(key);
-        let hidden = self.is_hidden(key);
-        let found = self.keyspace.db(self.db).get(key).filter(|_| !hidden);
+        let found = self.keyspace.db(self.db).get(key);
+        let found = found.filter(|entry| !self.hides(entry));
         match &found {
             Some(entry) => {
                 self.counters.hits += 1;
@@ -143,8 +143,7 @@ impl<'a> Data<'a> {
         let access_rule = std::mem::replace(&mut self.access_rule, AccessRule::Leave);
         self.find(key);
         self.access_rule = access_rule;
-        let hidden = self.is_hidden(key);
-        self.keyspace.db(self.db).get(key).filter(|_| !hidden)
+        self.visible(key)
     }
 
     /// As [`Data::inspect`], but a miss is no event: for OBJECT.
@@ -153,14 +152,16 @@ impl<'a> Data<'a> {
         let notifying = std::mem::replace(&mut self.unit.notifying, false);
         self.inspect(key);
         self.unit.notifying = notifying;
-        self.peek(key)
+        self.visible(key)
     }
 
-    /// Looks a key up without counting or touching: for writes that decide first.
+    /// Looks a key up for a write that decides first: an access to the key, but neither a hit nor a miss.
     pub fn peek(&mut self, key: Key) -> Option<Ref<'_, Entry>> {
         self.expire_on_access(key);
-        let hidden = self.is_hidden(key);
-        self.keyspace.db(self.db).get(key).filter(|_| !hidden)
+        let found = self.keyspace.db(self.db).get(key);
+        let found = found.filter(|entry| !self.hides(entry))?;
+        access::touch(&found, self.access_rule, self.now, self.random);
+        Some(found)
     }
 
     pub fn exists(&mut self, key: Key) -> bool {
@@ -410,8 +411,13 @@ impl<'a> Data<'a> {
                 .is_some_and(|entry| entry.is_expired(self.now))
     }
 
-    fn is_hidden(&self, key: Key) -> bool {
-        self.expiry_rule == ExpiryRule::Hide && self.is_due(key)
+    fn hides(&self, entry: &Entry) -> bool {
+        self.expiry_rule == ExpiryRule::Hide && entry.is_expired(self.now)
+    }
+
+    fn visible(&self, key: Key) -> Option<Ref<'_, Entry>> {
+        let found = self.keyspace.db(self.db).get(key);
+        found.filter(|entry| !self.hides(entry))
     }
 
     fn expire_on_access(&mut self, key: Key) {

@@ -1,7 +1,7 @@
 //! Strings as numbers: INCR and its kin.
 
 use crate::engine::data::{Data, Event, string_of};
-use crate::engine::error;
+use crate::engine::error::{self, CommandError};
 use crate::engine::spec::flag::{DENYOOM, FAST, WRITE};
 use crate::engine::spec::{CommandResult, ONE_KEY, Outcome, Spec};
 use crate::keyspace::Key;
@@ -98,26 +98,27 @@ fn add(data: &mut Data, key: Key, amount: i64, reply: &mut Reply) -> CommandResu
 /// Recorded as the SET of its result, so that a replica's arithmetic does not matter.
 fn incrbyfloat(data: &mut Data, args: Argv, reply: &mut Reply) -> CommandResult {
     let key = Key::new(args.get(1));
-    let old = match data.peek(key) {
-        Some(entry) => {
-            let text = string_of(&entry)?.to_bytes();
-            Extended::parse(&text).ok_or(error::NOT_A_FLOAT)?
-        }
-        None => Extended::ZERO,
-    };
-    let amount = Extended::parse(args.get(2)).ok_or(error::NOT_A_FLOAT)?;
-    let sum = old + amount;
-    if !sum.is_finite() {
-        return Err(error::NAN_OR_INFINITY);
-    }
-    let text = sum.to_text();
-    if let Some(mut entry) = data.peek_mut(key) {
+    let text = if let Some(mut entry) = data.peek_mut(key) {
+        let old = string_of(&entry)?.to_bytes();
+        let old = Extended::parse(&old).ok_or(error::NOT_A_FLOAT)?;
+        let text = sum_of(old, args.get(2))?;
         entry.set_content(Content::Bytes(&text));
+        text
     } else {
+        let text = sum_of(Extended::ZERO, args.get(2))?;
         data.store_entry(key, Entry::new(key.bytes, None, Content::Bytes(&text)));
-    }
+        text
+    };
     data.wrote(key, 1, Event::String, "incrbyfloat");
     data.propagate(&[b"SET", key.bytes, &text, b"KEEPTTL"]);
     reply.bulk(&text);
     Ok(Outcome::Replied)
+}
+
+fn sum_of(old: Extended, amount: &[u8]) -> Result<Vec<u8>, CommandError> {
+    let sum = old + Extended::parse(amount).ok_or(error::NOT_A_FLOAT)?;
+    if !sum.is_finite() {
+        return Err(error::NAN_OR_INFINITY);
+    }
+    Ok(sum.to_text())
 }

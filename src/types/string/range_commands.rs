@@ -1,7 +1,7 @@
 //! Strings by parts: APPEND, GETRANGE, SETRANGE, STRLEN. Of a long string only the parts that are asked for are touched.
 
 use crate::engine::data::{Data, Event, ExpiryChange, ExpiryRule, StringValue, Text, string_of};
-use crate::engine::error::{self, CommandError};
+use crate::engine::error;
 use crate::engine::spec::flag::{DENYOOM, FAST, READONLY, WRITE};
 use crate::engine::spec::{CommandResult, ONE_KEY, Outcome, Spec};
 use crate::keyspace::{Key, edit};
@@ -100,31 +100,33 @@ fn setrange(data: &mut Data, args: Argv, reply: &mut Reply) -> CommandResult {
     let (key, bytes) = (Key::new(args.get(1)), args.get(3));
     let offset = number::parse_i64(args.get(2)).ok_or(error::NOT_AN_INTEGER)?;
     let offset = usize::try_from(offset).map_err(|_| error::OFFSET_OUT_OF_RANGE)?;
-    let old_length = match data.peek(key) {
-        Some(entry) => Some(string_of(&entry)?.len()),
-        None => None,
-    };
-    if bytes.is_empty() {
-        reply.integer(old_length.unwrap_or(0) as i64);
-        return Ok(Outcome::Replied);
-    }
-    let end = end_of_write(data, offset, bytes.len())?;
-    if let Some(mut entry) = data.peek_mut(key) {
+    let end = offset.saturating_add(bytes.len());
+    let fits = end as u64 <= length_limit(data);
+    let length = if let Some(mut entry) = data.peek_mut(key) {
+        let old = string_of(&entry)?.len();
+        if bytes.is_empty() {
+            reply.integer(old as i64);
+            return Ok(Outcome::Replied);
+        }
+        if !fits {
+            return Err(error::STRING_TOO_LONG);
+        }
         edit::write_at(&mut entry, offset, bytes);
+        old.max(end)
     } else {
+        if bytes.is_empty() {
+            reply.integer(0);
+            return Ok(Outcome::Replied);
+        }
+        if !fits {
+            return Err(error::STRING_TOO_LONG);
+        }
         data.store_entry(key, edit::new_entry(key.bytes, offset, bytes));
-    }
+        end
+    };
     data.wrote(key, 1, Event::String, "setrange");
-    reply.integer(end.max(old_length.unwrap_or(0)) as i64);
+    reply.integer(length as i64);
     Ok(Outcome::Replied)
-}
-
-/// Where a write of `length` bytes at `offset` ends, if a string may be so long.
-fn end_of_write(data: &Data, offset: usize, length: usize) -> Result<usize, CommandError> {
-    offset
-        .checked_add(length)
-        .filter(|end| *end as u64 <= length_limit(data))
-        .ok_or(error::STRING_TOO_LONG)
 }
 
 /// How long a string may become. What a master has done is done here too.
