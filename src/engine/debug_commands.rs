@@ -276,3 +276,56 @@ fn protocol(args: Argv, reply: &mut Reply) -> CommandResult {
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::engine::trial::Trial;
+    use crate::keyspace::digest::Digest;
+
+    /// After each request, what redis 7.0.15 answers to DEBUG DIGEST.
+    const STEPS: &[(&str, &str)] = &[
+        ("SET int 12345", "d59e7e4b2e4f88a2f388ff065185952fc9a2f1be"),
+        ("SET text hello", "63cd8d6e0d8820500d288ba79718ca09976fcf77"),
+        (
+            "SET mortal x PXAT 4102444800000",
+            "3e217632a14bd0c5779f4f686503f382afc60cfd",
+        ),
+        (
+            "RPUSH list a 1 b a",
+            "d8f6bb90778554fb361e143a6400028bc76f4901",
+        ),
+        (
+            "SADD ints 3 1 2",
+            "e5017f4f35c54c0a033264e3b23a9f5e2a81726e",
+        ),
+        (
+            "SADD words one two",
+            "0563730f93690345e97a73ee723b795f1df6566d",
+        ),
+        (
+            "HSET hash f v g 2",
+            "e7237ab4d3090af4ba2176b4e16972eb9af5b612",
+        ),
+        (
+            "ZADD zset 0.1 a -inf b 1e300 c 3 d",
+            "facdb458d2e894664e73303df359275951def8a3",
+        ),
+        ("SWAPDB 0 1", "e27a5fb97094cae0f48870635a9955db55ce0c11"),
+        (
+            "SETRANGE big 70000 end",
+            "706b881b2291ebcd9a14ff3ea862f52600db6fee",
+        ),
+        ("SET zero ", "275b14da4b041ab595144d4afa8a13682556d7c1"),
+    ];
+
+    #[test]
+    fn each_type_is_digested_as_redis_does_it() {
+        let mut trial = Trial::new();
+        let digest = |trial: &Trial| Digest::of_dataset(&trial.engine.keyspace.picture());
+        assert_eq!(digest(&trial), Digest::default());
+        for (request, expected) in STEPS {
+            trial.run(request);
+            assert_eq!(digest(&trial).to_string(), *expected, "{request}");
+        }
+    }
+}
