@@ -175,7 +175,18 @@ class Node:
         command = [self.binary, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", self.home, *self.settings, *more]
         with open(os.path.join(self.home, "log"), "ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-        self.await_that("it answers", lambda: self.call("PING") == "PONG")
+        bar = Bar(f"{self.name} loads its file", 100)
+
+        def answers():
+            info = self.info()
+            if info["loading"] == "1":
+                bar.at(float(info.get("loading_loaded_perc", 0)))
+                return False
+            return True
+
+        self.await_that("it answers", answers)
+        if bar.shown >= 0:
+            bar.at(100)
 
     def stop(self):
         """SIGTERM: it saves, with its place in the history, and ends."""
@@ -295,7 +306,7 @@ def fail(text, *nodes):
 
 
 class Bar:
-    """A progress bar on a terminal; elsewhere a line for each quarter."""
+    """A progress bar on a terminal; elsewhere a line for each quarter. `shown` is -1 until something was shown."""
 
     def __init__(self, what, total):
         self.what, self.total, self.shown = what, max(total, 1), -1
@@ -303,8 +314,10 @@ class Bar:
     def at(self, done, note=""):
         share = min(done / self.total, 1)
         if sys.stdout.isatty():
+            if share < 1:
+                self.shown = max(self.shown, 0)
             filled = int(share * 40)
-            print(f"\r           {self.what:<28} [{'#' * filled}{'.' * (40 - filled)}] {share:4.0%} {note:<24}", end="", flush=True)
+            print(f"\r           {self.what:<28} [{'#' * filled}{'.' * (40 - filled)}] {share:4.0%} {note:<36}", end="", flush=True)
             if share == 1 and self.shown != 1:
                 print()
                 self.shown = 1
@@ -339,23 +352,27 @@ def full_sync(master, wire, replicas):
     for replica in replicas:
         replica.call("REPLICAOF", "127.0.0.1", str(wire.port))
     keys = int(master.call("DBSIZE"))
-    bars = {replica: Bar(f"sync of {replica.name}", keys) for replica in replicas}
-    waiting = list(replicas)
+    loaded = dict.fromkeys(replicas, 0)
+    bar = Bar("full sync of both", keys * len(replicas))
     end = time.monotonic() + 100
-    while waiting:
+    while True:
+        waiting, notes = [], []
+        for replica in replicas:
+            info = replica.info()
+            if info["master_link_status"] == "up":
+                loaded[replica] = keys
+            else:
+                waiting.append(replica)
+                if info.get("loading") == "1":
+                    loaded[replica] = min(int(info.get("rdb_last_load_keys_loaded", 0)), keys - 1)
+            notes.append(f"{replica.name} {loaded[replica] / keys:.0%}")
+        bar.at(sum(loaded.values()), ", ".join(notes))
+        if not waiting:
+            return
         if time.monotonic() > end:
             fail(f"not in sync after 100 s: {', '.join(replica.name for replica in waiting)}", master, *waiting)
         if children := master.children():
             fail(f"the master has forked: {children}", master)
-        for replica in list(waiting):
-            info = replica.info()
-            if info["master_link_status"] == "up":
-                bars[replica].at(keys, "linked")
-                waiting.remove(replica)
-            else:
-                loaded = int(info.get("rdb_last_load_keys_loaded", 0)) if info.get("loading") == "1" else 0
-                read = int(info.get("loading_loaded_bytes") or info.get("master_sync_read_bytes") or 0)
-                bars[replica].at(min(loaded, keys - 1), f"{read / 1e6:.0f} MB")
         time.sleep(0.02)
 
 
@@ -516,14 +533,14 @@ def tell(master, replicas):
 
     def prove():
         addresses = [f"127.0.0.1:{node.port}" for node in nodes]
-        proof = subprocess.run([TOOL, "digest", "--wait", "30s", *addresses], capture_output=True, text=True)
+        proof = subprocess.run([TOOL, "digest", "--wait", "30s", *addresses], stdout=subprocess.PIPE, text=True)
         table = proof.stdout
         for node, address in zip(nodes, addresses):
             table = table.replace(address, f"{node.name:<{len(address)}}")
         print("\n  $ sluice digest " + " ".join(addresses))
         print("".join(f"  {line}\n" for line in table.splitlines()), end="")
         if proof.returncode != 0:
-            fail(f"`sluice digest` ended with {proof.returncode}. {proof.stderr}", *nodes)
+            fail(f"`sluice digest` ended with {proof.returncode}", *nodes)
 
     timed("the digests of all three", prove)
     print(f"\n  {'step':<34} {'seconds':>8}")

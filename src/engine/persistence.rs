@@ -8,6 +8,7 @@ use crate::clients::ClientKey;
 use crate::clock::UnixMillis;
 use crate::config::values::SavePoint;
 use crate::memory;
+use crate::snapshot::loading::Counts;
 use crate::snapshot::walk::Progress;
 
 /// Progress and results of snapshots to disk, as INFO persistence shows them.
@@ -27,6 +28,7 @@ pub struct Persistence {
     pub scheduled: bool,
     /// When the last background save began.
     pub last_attempt: Option<Duration>,
+    /// Of the load that runs, or ran last, from a file or from a master.
     pub last_load_expired: u64,
     pub last_load_loaded: u64,
     pub loading: Option<Loading>,
@@ -133,6 +135,12 @@ impl Persistence {
             snapshots: 0,
             turn: Arc::default(),
         }
+    }
+
+    /// Notes what the present load has brought so far.
+    pub fn count_load(&mut self, counts: Counts) {
+        self.last_load_loaded = counts.keys;
+        self.last_load_expired = counts.expired;
     }
 
     /// The background save that is running, for INFO.

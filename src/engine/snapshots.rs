@@ -177,8 +177,7 @@ impl Engine {
     /// deleted on replicas too, if `tells` says that these have them.
     pub fn install(&mut self, loaded: Loaded, tells: bool) {
         self.replace_keyspace(loaded.keyspace);
-        self.persistence.last_load_loaded = loaded.counts.keys;
-        self.persistence.last_load_expired = loaded.counts.expired;
+        self.persistence.count_load(loaded.counts);
         if tells && !self.is_replica() && self.journal.is_active() {
             self.unit.recording = true;
             for (db, key) in &loaded.expired_keys {

@@ -283,13 +283,20 @@ fn receive(
         true => Some(AtomicFile::create(&path, incremental).map_err(|error| error.to_string())?),
         false => None,
     };
+    let mut reported = 0;
     while let Ok(bytes) = async_std::task::block_on(incoming.recv()) {
         if let Some(file) = &mut file {
             file.write(&bytes).map_err(|error| error.to_string())?;
         }
         loader.feed(&bytes).map_err(|error| error.to_string())?;
+        let counts = loader.counts();
+        if counts.bytes - reported >= load::REPORT_BYTES {
+            reported = counts.bytes;
+            lock.with(|engine| engine.persistence.count_load(counts));
+        }
     }
     let loaded = loader.finish().map_err(|error| error.to_string())?;
+    lock.with(|engine| engine.persistence.count_load(loaded.counts));
     if !loaded.rest.is_empty() {
         return Err(format!(
             "{} bytes behind the end of the snapshot",

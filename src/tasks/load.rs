@@ -13,7 +13,7 @@ use crate::clock::UnixMillis;
 use crate::engine::Engine;
 use crate::engine::pause::{PauseMode, Purpose};
 use crate::engine::persistence::Loading;
-use crate::snapshot::loading::{self, About, Expired, Loaded, Loader};
+use crate::snapshot::loading::{self, About, Counts, Expired, Loaded, Loader};
 
 use super::engine_lock::EngineLock;
 use super::take_snapshot;
@@ -22,7 +22,7 @@ use super::take_snapshot;
 const READ_BYTES: usize = 256 * 1024;
 
 /// The engine is told how far the loading is each time so much has been read.
-const REPORT_BYTES: u64 = 8 << 20;
+pub const REPORT_BYTES: u64 = 1 << 20;
 
 /// Clients are held back for a reload at most so long.
 const RELOAD_MAX: Duration = Duration::from_secs(3600);
@@ -151,10 +151,10 @@ fn load_file(lock: &EngineLock, path: &Path, expired: Expired) -> Result<Option<
             Err(error) => return Err(describe(error)),
         };
         loader.feed(&buffer[..read]).map_err(refused)?;
-        let loaded_bytes = loader.counts().bytes;
-        if loaded_bytes - reported >= REPORT_BYTES {
-            reported = loaded_bytes;
-            report(lock, loaded_bytes, &loader.about());
+        let counts = loader.counts();
+        if counts.bytes - reported >= REPORT_BYTES {
+            reported = counts.bytes;
+            report(lock, counts, &loader.about());
         }
     }
     let loaded = loader.finish().map_err(refused)?;
@@ -163,10 +163,11 @@ fn load_file(lock: &EngineLock, path: &Path, expired: Expired) -> Result<Option<
     Ok(Some(loaded))
 }
 
-fn report(lock: &EngineLock, loaded_bytes: u64, about: &About) {
+fn report(lock: &EngineLock, counts: Counts, about: &About) {
     lock.with(|engine| {
+        engine.persistence.count_load(counts);
         if let Some(loading) = &mut engine.persistence.loading {
-            loading.loaded_bytes = loaded_bytes;
+            loading.loaded_bytes = counts.bytes;
             loading.used_mem = about.used_memory_bytes.unwrap_or(0);
         }
     });

@@ -54,6 +54,7 @@ fn both_ends_tell_how_they_stand() {
     assert_eq!(replica.info("role"), "master");
     replica.follow(&master);
     assert_agree(&master, &replica);
+    assert_eq!(replica.info("rdb_last_load_keys_loaded"), "1");
     let info = replica.must("INFO replication").text();
     for (field, expected) in [
         ("role", "slave"),
