@@ -213,6 +213,7 @@ impl<'a> Data<'a> {
 
     /// Stores a value of a type that is not a string in place of whatever was there; its expiry goes.
     pub fn store<T: Kind>(&mut self, key: Key, value: T) {
+        self.expire_for_write(key);
         self.store_entry(
             key,
             Entry::new(key.bytes, None, Content::Value(value.into_value())),
@@ -286,6 +287,11 @@ impl<'a> Data<'a> {
     /// Removes a key, whatever its type. True if there was one.
     pub fn delete(&mut self, key: Key) -> bool {
         self.expire_for_write(key);
+        self.remove(key)
+    }
+
+    /// As [`Data::delete`], but a key whose time has passed counts as one that is there: what makes way for an empty result.
+    pub fn remove(&mut self, key: Key) -> bool {
         match self.keyspace.db_mut(self.db).remove(key) {
             Some(entry) => {
                 self.discard(entry);

@@ -270,7 +270,7 @@ fn store(
         }
         None => {
             reply.integer(0);
-            if data.delete(key) {
+            if data.remove(key) {
                 data.wrote(key, 1, Event::Generic, "del");
             }
         }

@@ -334,6 +334,9 @@ fn srandmember(data: &mut Data, args: Argv, reply: &mut Reply) -> CommandResult 
 fn smove(data: &mut Data, args: Argv, reply: &mut Reply) -> CommandResult {
     let (source, destination) = (Key::new(args.get(1)), Key::new(args.get(2)));
     let member = args.get(3);
+    // Whatever is decided below, both keys have been looked at, and end here if their time has passed.
+    data.exists(source);
+    data.exists(destination);
     let Some(set) = data.write::<Set>(source)? else {
         reply.integer(0);
         return Ok(Outcome::Replied);

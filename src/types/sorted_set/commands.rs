@@ -450,7 +450,7 @@ pub(super) fn store(
     if len > 0 {
         data.store(key, made);
         data.wrote(key, 1, Event::SortedSet, event);
-    } else if data.delete(key) {
+    } else if data.remove(key) {
         data.wrote(key, 1, Event::Generic, "del");
     }
     reply.integer(len as i64);
