@@ -256,6 +256,10 @@ impl Engine {
 
     /// What a snapshot file says about its place, if there is anybody who could continue from it.
     pub fn snapshot_position(&mut self) -> Option<Position> {
+        if self.replication.following.has_loaded() {
+            // The link stands where the dataset will be, not where it is.
+            return None;
+        }
         let mut position = match self.replication.following.position() {
             Some(position) => position,
             None if !self.is_replica() && self.journal.has_backlog() => self.stream_position(),

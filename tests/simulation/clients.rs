@@ -232,6 +232,7 @@ impl Session {
                 .await;
         }
         half(">", PAIR_DATABASES[1]).await?;
+        self.client.say(&format!("SELECT {db}")).await?;
         let reply = self.client.say("EXEC").await?;
         let end = self.node.place()?.1;
         self.node

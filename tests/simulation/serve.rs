@@ -282,13 +282,13 @@ impl Feeding {
     async fn run(&mut self, connection: &mut Connection) {
         let (key, node) = (connection.key, connection.node.clone());
         loop {
-            if connection.write().is_err() || connection.standing.closing == Some(Closing::Now) {
+            if connection.write().is_err()
+                || connection.standing.closing == Some(Closing::Now)
+                || self.ends
+            {
                 return;
             }
-            if self.ends && connection.out.is_empty() {
-                return;
-            }
-            if let Some(work) = self.next_work(connection).await {
+            if let Some(work) = node.lock(|engine| engine.next_feed_work(key)).await {
                 match work {
                     FeedWork::Do(action) => self.carry_out(action, connection),
                     FeedWork::LendSocket(snapshot) => {
@@ -352,17 +352,6 @@ impl Feeding {
         });
     }
 
-    async fn next_work(&self, connection: &Connection) -> Option<FeedWork> {
-        if self.file.is_some() {
-            return None;
-        }
-        let key = connection.key;
-        connection
-            .node
-            .lock(|engine| engine.next_feed_work(key))
-            .await
-    }
-
     fn carry_out(&mut self, action: Action, connection: &mut Connection) {
         let (node, peer) = (&connection.node, connection.peer);
         match action {
@@ -393,6 +382,9 @@ impl Feeding {
         let (key, node, peer) = (connection.key, &connection.node, connection.peer);
         if let Some(sending) = &mut self.file {
             let end = (sending.sent + PIECE_BYTES).min(sending.file.len());
+            if sending.sent == end && !connection.out.is_empty() {
+                return false;
+            }
             let piece = sending.file.slice(sending.sent..end);
             sending.sent = end;
             if piece.is_empty() {

@@ -99,7 +99,7 @@ impl Options {
             backlog_bytes: *sim.pick(&[16 * 1024, 16 * 1024, 1024 * 1024]),
             backlog_ttl_seconds: *sim.pick(&[0, 2, 3600]),
             output_limit_bytes: *sim.pick(&[0, 20 * 1024]),
-            timeout_seconds: *sim.pick(&[2, 3, 5]),
+            timeout_seconds: *sim.pick(&[4, 4, 6]),
             sync_delay_seconds: *sim.pick(&[0, 0, 1]),
         }
     }
