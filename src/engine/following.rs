@@ -597,12 +597,13 @@ impl Engine {
             .actions
             .retain(|action| matches!(action, Action::Close | Action::AbortLoad));
         following.loaded = None;
-        let continues = following.position().is_some();
+        let position = following.position();
         self.link_event(Event::NoOne);
         self.end_stream();
         let end = self.journal.end();
-        if continues {
-            self.replication.identity.shift(end, &mut self.random);
+        if let Some(Position { stream_db, .. }) = position {
+            let identity = &mut self.replication.identity;
+            identity.shift(end, stream_db, &mut self.random);
             if !self.journal.has_backlog() {
                 // The offset must move with what is written from here on: others stand here too.
                 let backlog = self.config.repl_backlog_size;

@@ -290,6 +290,8 @@ impl Engine {
             .tick(around, &mut stream, self.monotonic, &mut actions);
         self.carry_out(actions);
         self.link_deadline();
+        // Appending frees too, but what a slow replica has caught up on may be all that is left to do.
+        self.journal.shared().trim();
     }
 
     /// WAIT needs to know now how far the replicas are.

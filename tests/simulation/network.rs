@@ -59,6 +59,9 @@ pub struct Wire {
     pub ends: [usize; 2],
     /// `pipes[0]` is written by `ends[0]`.
     pipes: [Pipe; 2],
+    is_open: [bool; 2],
+    /// A replica is at its beginning, as `ends[1]` knows.
+    is_fed: bool,
     sim: Sim,
 }
 
@@ -124,6 +127,8 @@ impl Network {
             number: self.wires_made,
             ends: [from, to],
             pipes,
+            is_open: [true; 2],
+            is_fed: false,
             sim: sim.clone(),
         }));
         self.wires.retain(|wire| wire.strong_count() > 0);
@@ -176,6 +181,17 @@ impl Network {
 
     pub fn wires(&self) -> Vec<Rc<RefCell<Wire>>> {
         self.wires.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Two nodes one of which does not hear the other on a connection of theirs, and should notice that soon. (A master that
+    /// has not been asked for anything yet takes the silent end for a client: only keep-alives of TCP would tell.)
+    pub fn deaf(&self) -> Option<[usize; 2]> {
+        let is_deaf = |wire: &Rc<RefCell<Wire>>| {
+            let wire = wire.borrow();
+            let silent = wire.pipes.iter().any(|pipe| pipe.is_silent);
+            (silent && (wire.is_open[0] || wire.is_fed)).then_some(wire.ends)
+        };
+        self.wires().iter().find_map(is_deaf)
     }
 
     pub fn between(&self, one: usize, other: usize) -> Vec<Rc<RefCell<Wire>>> {
@@ -416,10 +432,9 @@ impl Socket {
         self.wire.borrow().ends[1 - self.side]
     }
 
-    /// Ends it as a power failure does: the other side is not told.
-    pub fn vanish(&self) {
-        let mut wire = self.wire.borrow_mut();
-        wire.silence(self.side);
+    /// The other end is a replica now.
+    pub fn feed(&self) {
+        self.wire.borrow_mut().is_fed = true;
     }
 }
 
@@ -427,6 +442,8 @@ impl Drop for Socket {
     fn drop(&mut self) {
         let mut wire = self.wire.borrow_mut();
         let sim = wire.sim.clone();
+        wire.is_open[self.side] = false;
+        wire.is_fed &= self.side == 0;
         let out = &mut wire.pipes[self.side];
         if !out.is_silent && out.ends_at.is_none() {
             if sim.once_in(4) {

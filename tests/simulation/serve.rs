@@ -55,6 +55,9 @@ pub async fn serve(node: Rc<Node>, socket: Socket) {
         at_end: false,
     };
     if connection.run().await {
+        if let Some(socket) = &connection.socket {
+            socket.feed();
+        }
         let mut feeding = Feeding {
             cursor: None,
             file: None,

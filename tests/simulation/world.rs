@@ -450,6 +450,10 @@ impl World {
                     unrest = why.map(|why| (node.name, why));
                 }
             }
+            if let (None, Some([one, other])) = (&unrest, self.network.borrow().deaf()) {
+                let why = format!("has not noticed that {} is silent", NAMES[other]);
+                unrest = Some((NAMES[one], why));
+            }
             let Some((name, why)) = unrest else { return };
             if sim.failure().is_some() {
                 return;
