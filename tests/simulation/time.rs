@@ -36,7 +36,9 @@ struct Inner {
     timers_set: Cell<u64>,
     tasks: RefCell<Vec<Option<Task>>>,
     free: RefCell<Vec<usize>>,
-    ready: Arc<Mutex<Vec<usize>>>,
+    ready: Arc<Mutex<Vec<Turn>>>,
+    /// The task that is being polled.
+    running: Cell<usize>,
     last_group: Cell<u64>,
     polls: Cell<u64>,
     /// One lock in so many is waited for while others go first; 0 is none.
@@ -49,13 +51,23 @@ struct Task {
     group: Group,
     future: Option<Pin<Box<dyn Future<Output = ()>>>>,
     bell: Arc<Bell>,
+    /// It is not asleep but held up at a lock: what wakes it now must still be there when it goes to sleep.
+    at_lock: bool,
+}
+
+/// Why a task is to run.
+#[derive(Clone, Copy)]
+enum Turn {
+    Woken(usize),
+    /// The lock is free.
+    Resumed(usize),
 }
 
 /// Puts its task among the ready ones.
 struct Bell {
     task: usize,
     rung: AtomicBool,
-    ready: Arc<Mutex<Vec<usize>>>,
+    ready: Arc<Mutex<Vec<Turn>>>,
 }
 
 impl Wake for Bell {
@@ -65,7 +77,7 @@ impl Wake for Bell {
 
     fn wake_by_ref(self: &Arc<Self>) {
         if !self.rung.swap(true, Ordering::Relaxed) {
-            self.ready.lock().unwrap().push(self.task);
+            self.ready.lock().unwrap().push(Turn::Woken(self.task));
         }
     }
 }
@@ -111,6 +123,7 @@ impl Sim {
             tasks: RefCell::default(),
             free: RefCell::default(),
             ready: Arc::default(),
+            running: Cell::new(0),
             last_group: Cell::new(0),
             polls: Cell::new(0),
             contention_in: Cell::new(0),
@@ -195,6 +208,7 @@ impl Sim {
             group,
             future: Some(Box::pin(future)),
             bell,
+            at_lock: false,
         });
     }
 
@@ -277,13 +291,21 @@ impl Sim {
         }
     }
 
-    fn poll(&self, index: usize) {
+    fn poll(&self, turn: Turn) {
+        let (Turn::Woken(index) | Turn::Resumed(index)) = turn;
         let (mut future, bell) = {
             let mut tasks = self.0.tasks.borrow_mut();
             let Some(task) = &mut tasks[index] else {
                 return;
             };
-            task.bell.rung.store(false, Ordering::Relaxed);
+            match turn {
+                Turn::Resumed(_) => task.at_lock = false,
+                Turn::Woken(_) if task.at_lock => {
+                    self.0.ready.lock().unwrap().push(turn);
+                    return;
+                }
+                Turn::Woken(_) => task.bell.rung.store(false, Ordering::Relaxed),
+            }
             let Some(future) = task.future.take() else {
                 return;
             };
@@ -291,6 +313,7 @@ impl Sim {
         };
         let polls = self.0.polls.get() + 1;
         self.0.polls.set(polls);
+        self.0.running.set(index);
         let waker = Waker::from(Arc::clone(&bell));
         let done = future
             .as_mut()
@@ -369,8 +392,21 @@ impl Sim {
 
     /// Somebody else may be first at a lock.
     pub async fn contend(&self) {
-        if self.once_in(self.0.contention_in.get()) {
-            self.yield_now().await;
+        if !self.once_in(self.0.contention_in.get()) {
+            return;
         }
+        let mut polled = false;
+        std::future::poll_fn(|_| {
+            if std::mem::replace(&mut polled, true) {
+                return Poll::Ready(());
+            }
+            let index = self.0.running.get();
+            if let Some(task) = &mut self.0.tasks.borrow_mut()[index] {
+                task.at_lock = true;
+            }
+            self.0.ready.lock().unwrap().push(Turn::Resumed(index));
+            Poll::Pending
+        })
+        .await;
     }
 }
