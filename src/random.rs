@@ -77,10 +77,17 @@ impl Random {
     }
 }
 
+static HASH_SEED: OnceLock<u64> = OnceLock::new();
+
 /// The hash seed of this process, the same for every table, so that a key is hashed once per request.
 pub fn hash_seed() -> u64 {
-    static SEED: OnceLock<u64> = OnceLock::new();
-    *SEED.get_or_init(|| Random::from_system().next_u64())
+    *HASH_SEED.get_or_init(|| Random::from_system().next_u64())
+}
+
+/// Fixes the hash seed, for runs that are to repeat exactly. Too late, and without effect, once something was hashed; true if
+/// the seed is `seed` now.
+pub fn fix_hash_seed(seed: u64) -> bool {
+    *HASH_SEED.get_or_init(|| seed) == seed
 }
 
 #[cfg(test)]

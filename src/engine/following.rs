@@ -114,6 +114,11 @@ impl Following {
         self.link.position()
     }
 
+    /// Whether a dataset is complete that has not taken its place yet.
+    pub fn has_loaded(&self) -> bool {
+        self.loaded.is_some()
+    }
+
     pub fn link(&self) -> &Link {
         &self.link
     }
@@ -137,6 +142,10 @@ impl Engine {
         let mut actions = Vec::new();
         let now = self.monotonic;
         let following = &mut self.replication.following;
+        if matches!(event, Event::Closed) {
+            // What came before the end is executed before it is forgotten.
+            following.actions.push_back(Action::Close);
+        }
         following.link.handle(event, now, &mut actions);
         following.actions.extend(actions);
         self.wake_link();
@@ -166,20 +175,15 @@ impl Engine {
     pub fn next_link_step(&mut self, waker: &Waker) -> LinkStep {
         if self.is_link_killed() {
             self.end_stream();
-            self.link_event(Event::Closed);
-            return LinkStep::Close;
+            if self.link_is_up() {
+                self.link_event(Event::Closed);
+            }
         }
         loop {
             match self.apply_stream() {
                 Applied::All => {}
                 Applied::Some => return LinkStep::Again,
-                Applied::Postponed => {
-                    self.replication.following.waker = Some(waker.clone());
-                    return LinkStep::Wait {
-                        deadline: None,
-                        wants_bytes: false,
-                    };
-                }
+                Applied::Postponed => return self.while_postponed(waker),
             }
             let Some(action) = self.replication.following.actions.pop_front() else {
                 break;
@@ -193,6 +197,27 @@ impl Engine {
         LinkStep::Wait {
             deadline: following.link.deadline(),
             wants_bytes: following.link.wants_bytes(),
+        }
+    }
+
+    /// A pause holds the stream back, and with it what is to be done after it. Our master hears that we are alive all the same,
+    /// and is not blamed for what we do not read.
+    fn while_postponed(&mut self, waker: &Waker) -> LinkStep {
+        let following = &mut self.replication.following;
+        following.link.excuse_silence(self.monotonic);
+        let of_this_stream = |action: &Action| !matches!(action, Action::Close);
+        let ack = following
+            .actions
+            .iter()
+            .take_while(|action| of_this_stream(action))
+            .position(|action| matches!(action, Action::Send(_)));
+        if let Some(Action::Send(bytes)) = ack.and_then(|place| following.actions.remove(place)) {
+            return LinkStep::Send(bytes);
+        }
+        following.waker = Some(waker.clone());
+        LinkStep::Wait {
+            deadline: None,
+            wants_bytes: false,
         }
     }
 
@@ -418,34 +443,29 @@ impl Engine {
 
     /// Runs some requests of the batch and appends their bytes to our own journal, many at a time.
     fn execute_stream(&mut self, client: ClientKey, parser: &Parser, stream: &[u8]) -> Flow {
-        let first = self.replication.following.next_request;
-        let last = (first + COMMANDS_PER_STEP).min(parser.request_count());
-        let mut recorded = if first == 0 {
-            0
-        } else {
-            parser.request_end(first - 1)
+        let end_before = |index: usize| match index {
+            0 => 0,
+            _ => parser.request_end(index - 1),
         };
+        let count = parser.request_count();
+        let first = self.replication.following.next_request;
+        let last = (first + COMMANDS_PER_STEP).min(count);
+        // Executed up to `done`, recorded up to `recorded`.
+        let (mut recorded, mut done) = (end_before(first), end_before(first));
         let mut outcome = Flow::Next;
         for index in first..last {
-            let argv = parser.request(stream, index);
-            let start = if index == 0 {
-                0
-            } else {
-                parser.request_end(index - 1)
-            };
+            let (argv, start) = (parser.request(stream, index), end_before(index));
+            let mut words = stream[start..].iter();
+            if words.find(|byte| !byte.is_ascii_whitespace()) != Some(&b'*') {
+                let following = &mut self.replication.following;
+                following.broken = Some("an inline request in the stream".into());
+                following.next_request = count;
+                break;
+            }
             if argv.get(0).eq_ignore_ascii_case(b"REPLCONF") {
                 // It may ask how far we are, which does not count the question itself.
-                self.record_applied(client, &stream[recorded..start]);
+                self.record(client, &stream[recorded..start]);
                 recorded = start;
-            }
-            if stream[start..]
-                .iter()
-                .find(|byte| !byte.is_ascii_whitespace())
-                != Some(&b'*')
-            {
-                self.replication.following.broken = Some("an inline request in the stream".into());
-                self.replication.following.next_request = parser.request_count();
-                break;
             }
             let was_in_transaction = self.is_in_transaction(client);
             if self.execute(client, argv, table::lookup(argv)) == Flow::Postponed {
@@ -456,28 +476,20 @@ impl Engine {
                 return outcome;
             }
             self.replication.following.next_request = index + 1;
+            done = parser.request_end(index);
             if !was_in_transaction && self.is_in_transaction(client) {
                 // What stands before MULTI is applied; from here on all or nothing.
                 self.record_applied(client, &stream[recorded..start]);
                 recorded = start;
             }
         }
-        let next = self.replication.following.next_request.min(last);
-        let end = if next == 0 {
-            0
-        } else {
-            parser.request_end(next - 1)
-        };
-        if end > recorded {
-            if self.is_in_transaction(client) {
-                // All or nothing: it counts once EXEC has come.
-                self.replication
-                    .following
-                    .held
-                    .extend_from_slice(&stream[recorded..end]);
-            } else {
-                self.record_applied(client, &stream[recorded..end]);
-            }
+        let following = &self.replication.following;
+        if following.next_request == count && following.broken.is_none() {
+            // Empty lines behind the last request are bytes of the stream too.
+            done = following.consumed;
+        }
+        if done > recorded {
+            self.record(client, &stream[recorded..done]);
         }
         outcome
     }
@@ -488,18 +500,26 @@ impl Engine {
             .is_some_and(|client| client.session.transaction.is_some())
     }
 
-    /// The bytes of executed requests go into our own journal, behind those of a transaction that has ended with them.
-    fn record_applied(&mut self, client: ClientKey, bytes: &[u8]) {
-        let Some(record) = self.clients.find(client) else {
-            return;
-        };
-        let db = record.session.db as u32;
-        let held = self.replication.following.held.split();
-        if !held.is_empty() {
-            self.journal.append(&held);
+    /// The bytes of executed requests go into our own journal; inside a transaction they wait for its end.
+    fn record(&mut self, client: ClientKey, bytes: &[u8]) {
+        if self.is_in_transaction(client) {
+            self.replication.following.held.extend_from_slice(bytes);
+        } else {
+            self.record_applied(client, bytes);
         }
-        let end = self.journal.append(bytes);
-        self.replication.following.link.applied(end, Some(db));
+    }
+
+    /// Everything up to the end of `bytes` is in the dataset.
+    fn record_applied(&mut self, client: ClientKey, bytes: &[u8]) {
+        let db = self.clients.find(client).map(|client| client.session.db);
+        let following = &mut self.replication.following;
+        let end = if following.held.is_empty() {
+            self.journal.append(bytes)
+        } else {
+            following.held.extend_from_slice(bytes);
+            self.journal.append(&following.held.split())
+        };
+        following.link.applied(end, db.map(|db| db as u32));
     }
 
     /// REPLCONF GETACK in the stream.
@@ -510,6 +530,12 @@ impl Engine {
     /// REPLICAOF host port: follow another master, or the first one.
     pub fn follow(&mut self, master: MasterAddress) {
         let was_master = self.config.replicaof.is_none();
+        if was_master && !self.unit.effects.is_empty() {
+            // A transaction has written before it came here: that is part of our own history still.
+            self.unit
+                .effects
+                .finish(Framing::Together, &mut self.journal);
+        }
         let claim = was_master.then(|| {
             let stream_db = self.unit.effects.stream_db();
             self.replication
@@ -565,10 +591,27 @@ impl Engine {
         if self.config.replicaof.take().is_none() {
             return;
         }
+        // What the link has decided and nobody has carried out yet belongs to the history that we leave.
+        let following = &mut self.replication.following;
+        following
+            .actions
+            .retain(|action| matches!(action, Action::Close | Action::AbortLoad));
+        following.loaded = None;
+        let position = following.position();
         self.link_event(Event::NoOne);
         self.end_stream();
         let end = self.journal.end();
-        self.replication.identity.shift(end, &mut self.random);
+        if let Some(Position { stream_db, .. }) = position {
+            let identity = &mut self.replication.identity;
+            identity.shift(end, stream_db, &mut self.random);
+            if !self.journal.has_backlog() {
+                // The offset must move with what is written from here on: others stand here too.
+                let backlog = self.config.repl_backlog_size;
+                self.journal.create_backlog(backlog);
+            }
+        } else {
+            self.replication.identity.begin(&mut self.random);
+        }
         self.unit.effects.set_stream_db(None);
         self.discard_replicas();
         self.replication.feeds.start_backlog_ttl(self.monotonic);

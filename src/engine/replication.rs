@@ -256,6 +256,10 @@ impl Engine {
 
     /// What a snapshot file says about its place, if there is anybody who could continue from it.
     pub fn snapshot_position(&mut self) -> Option<Position> {
+        if self.replication.following.has_loaded() {
+            // The link stands where the dataset will be, not where it is.
+            return None;
+        }
         let mut position = match self.replication.following.position() {
             Some(position) => position,
             None if !self.is_replica() && self.journal.has_backlog() => self.stream_position(),
@@ -286,6 +290,8 @@ impl Engine {
             .tick(around, &mut stream, self.monotonic, &mut actions);
         self.carry_out(actions);
         self.link_deadline();
+        // Appending frees too, but what a slow replica has caught up on may be all that is left to do.
+        self.journal.shared().trim();
     }
 
     /// WAIT needs to know now how far the replicas are.

@@ -92,7 +92,6 @@ enum State {
         target: Target,
         at: Position,
         cursor: Option<Cursor>,
-        moved_at: Duration,
         acked: bool,
     },
     /// For the file to be sent (send_bulk).
@@ -121,7 +120,7 @@ pub enum Event {
     SnapshotFailed(String),
     /// The file is complete and has this many bytes.
     FileReady(u64),
-    /// Its socket took bytes of the payload, or none are waiting for it.
+    /// Its socket took bytes of the file.
     PayloadMoved,
     /// Its socket took the last byte of the payload.
     PayloadSent,
@@ -316,7 +315,6 @@ impl Feed {
                     target,
                     at,
                     cursor,
-                    moved_at: now,
                     acked: false,
                 };
             }
@@ -351,9 +349,7 @@ impl Feed {
                 }
             }
             Event::PayloadMoved => {
-                if let State::AwaitPayload { moved_at, .. } | State::SendPayload { moved_at, .. } =
-                    &mut self.state
-                {
+                if let State::SendPayload { moved_at, .. } = &mut self.state {
                     *moved_at = now;
                 }
             }
@@ -452,14 +448,19 @@ impl Feed {
     fn second(&mut self, now: Duration, timeout: Duration, actions: &mut Vec<Action>) {
         let keep_alive = Action::Send(Bytes::from_static(KEEP_ALIVE));
         match &self.state {
-            State::AwaitSnapshot { chosen: None, .. } => actions.push(keep_alive),
-            // Its snapshot begins at this moment: nothing may come between its line and its payload.
-            State::AwaitSnapshot { .. } => {}
-            State::AwaitPayload {
+            // Once a snapshot is chosen, its payload may be on its way before this line would be.
+            State::AwaitSnapshot { chosen: None, .. }
+            | State::AwaitPayload {
                 target: Target::Disk,
                 ..
             } => actions.push(keep_alive),
-            State::AwaitPayload { moved_at, .. } | State::SendPayload { moved_at, .. } => {
+            // Whoever writes the payload to the socket drops a replica that takes nothing of it.
+            State::AwaitSnapshot { .. }
+            | State::AwaitPayload {
+                target: Target::Sockets,
+                ..
+            } => {}
+            State::SendPayload { moved_at, .. } => {
                 let stuck = now.saturating_sub(*moved_at);
                 if stuck > timeout {
                     self.close(CloseReason::PayloadStuck(stuck), actions);

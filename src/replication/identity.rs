@@ -31,6 +31,8 @@ pub struct Identity {
 struct Second {
     id: ReplId,
     until: Offset,
+    /// Selected in its stream there: whoever goes on in it, and not in ours, does not select again.
+    stream_db: Option<u32>,
 }
 
 impl Identity {
@@ -55,7 +57,7 @@ impl Identity {
     /// Restarted as a master from such a file: a new history that continues the saved one.
     pub fn continued(saved: Position, random: &mut Random) -> Self {
         let mut identity = Identity::resumed(saved.id);
-        identity.shift(saved.offset, random);
+        identity.shift(saved.offset, saved.stream_db, random);
         identity
     }
 
@@ -78,11 +80,12 @@ impl Identity {
         *self = Identity::new(random);
     }
 
-    /// Promotion at `at`: a new id, the old one valid up to here.
-    pub fn shift(&mut self, at: Offset, random: &mut Random) {
+    /// Promotion at `at`, where the stream has `stream_db` selected: a new id, the old one valid up to here.
+    pub fn shift(&mut self, at: Offset, stream_db: Option<u32>, random: &mut Random) {
         self.second = Some(Second {
             id: self.id,
             until: at,
+            stream_db,
         });
         self.id = ReplId::random(random);
         self.told = false;
@@ -103,6 +106,7 @@ impl Identity {
         self.second = Some(Second {
             id: self.id,
             until: at,
+            stream_db: None,
         });
         self.id = id;
         true
@@ -114,17 +118,20 @@ impl Identity {
     }
 
     /// Where a master stands that is about to follow another one: what it asks that one to continue from. An id that nobody
-    /// was ever told is of no use; a node that was restarted as a master and wrote nothing since then names the history
-    /// that it continued, which its former replicas do know.
+    /// was ever told is of no use; a node that was promoted, or restarted as a master, and wrote nothing since then names
+    /// the history that it continued, which others do know. `stream_db` is what our own stream has selected.
     pub fn position_to_claim(&self, end: Offset, stream_db: Option<u32>) -> Position {
-        let id = match self.second {
-            Some(second) if !self.told && second.until == end => second.id,
-            _ => self.id,
-        };
-        Position {
-            id,
-            offset: end,
-            stream_db,
+        match self.second {
+            Some(second) if !self.told && second.until == end => Position {
+                id: second.id,
+                offset: end,
+                stream_db: second.stream_db,
+            },
+            _ => Position {
+                id: self.id,
+                offset: end,
+                stream_db,
+            },
         }
     }
 
@@ -392,7 +399,7 @@ mod tests {
     fn a_promotion_keeps_the_past_and_a_full_sync_does_not() {
         let mut random = Random::from_seed(3);
         let mut identity = Identity::resumed(id(b'a'));
-        identity.shift(Offset(1000), &mut random);
+        identity.shift(Offset(1000), None, &mut random);
         assert_eq!(identity.second_id(), id(b'a'));
         assert_eq!(identity.second_offset(), 1001);
         assert_ne!(identity.id(), id(b'a'));

@@ -154,7 +154,7 @@ impl World {
             return;
         }
         target.is_master = true;
-        target.identity.shift(target.journal.end(), random);
+        target.identity.shift(target.journal.end(), None, random);
         target.effects.set_stream_db(None);
         target.feeds.start_backlog_ttl(now);
         self.discard_sub_replicas(node);

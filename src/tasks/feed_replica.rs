@@ -38,7 +38,7 @@ pub async fn feed(connection: Connection, transfers: Transfers) {
 struct Feeding {
     cursor: Option<Cursor>,
     file: Option<SendingFile>,
-    /// What is written is the last.
+    /// Nothing follows what is being written.
     ends: bool,
 }
 
@@ -51,13 +51,14 @@ impl Feeding {
     async fn run(&mut self, mut connection: Connection, transfers: &Transfers) {
         let (key, lock) = (connection.state.key, connection.state.lock.clone());
         loop {
-            if connection.write().is_err() || connection.standing().closing == Some(Closing::Now) {
+            // The last words go out where that takes no waiting: a peer that takes nothing may be why this ends.
+            if connection.write().is_err()
+                || connection.standing().closing == Some(Closing::Now)
+                || self.ends
+            {
                 return;
             }
-            if self.ends && connection.state.out.is_empty() {
-                return;
-            }
-            if let Some(work) = self.next_work(&connection, &lock) {
+            if let Some(work) = lock.with(|engine| engine.next_feed_work(key)) {
                 match work {
                     FeedWork::Do(action) => self.carry_out(action, &mut connection, transfers),
                     FeedWork::LendSocket(snapshot) => {
@@ -108,14 +109,6 @@ impl Feeding {
         }
     }
 
-    /// The next work, unless a file is still on its way.
-    fn next_work(&self, connection: &Connection, lock: &EngineLock) -> Option<FeedWork> {
-        if self.file.is_some() {
-            return None;
-        }
-        lock.with(|engine| engine.next_feed_work(connection.state.key))
-    }
-
     fn carry_out(&mut self, action: Action, connection: &mut Connection, transfers: &Transfers) {
         match action {
             Action::Send(bytes) => connection.state.out.push_bytes(&bytes),
@@ -143,6 +136,7 @@ impl Feeding {
         if let Some(sending) = &mut self.file {
             let mut piece = vec![0; PIECE_BYTES];
             match sending.file.read_at(&mut piece, sending.sent) {
+                Ok(0) if !connection.state.out.is_empty() => return false,
                 Ok(0) => {
                     self.file = None;
                     lock.with(|engine| engine.feed_event(connection.state.key, Event::PayloadSent));

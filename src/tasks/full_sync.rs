@@ -20,7 +20,7 @@ use crate::io::sink::{Sink, SinkError};
 use crate::io::socket::Socket;
 use crate::io::socket_sink::{SocketSink, SocketSinkLimits};
 use crate::random::Random;
-use crate::replication::feed::{Event, SnapshotId, Target};
+use crate::replication::feed::{SnapshotId, Target};
 use crate::replication::feeds::SnapshotPlan;
 use crate::replication::payload::{Framing, Mark};
 use crate::replication::replconf::Filter;
@@ -52,9 +52,6 @@ struct Boarded {
 /// How long a walk waits for its riders' sockets: they have a line to write first.
 const BOARDING: Duration = Duration::from_secs(10);
 const BOARDING_POLL: Duration = Duration::from_millis(2);
-
-/// How often riders are noted to be alive while a payload is on its way.
-const MOVED_EVERY: Duration = Duration::from_secs(1);
 
 /// Transfers that are over are remembered for so many more.
 const REMEMBERED: u64 = 64;
@@ -167,7 +164,6 @@ fn to_sockets(
             suffix: mark.trailer(),
         });
     }
-    let riders: Vec<u64> = fates.keys().copied().collect();
     let report = move |fate: Fate| {
         let id = match &fate {
             Fate::Done { id, .. } | Fate::Dropped { id, .. } => *id,
@@ -190,14 +186,8 @@ fn to_sockets(
     transfers.with(plan.snapshot, |transfer| {
         transfer.brake = Some(sink.brake())
     });
-    let mut moved = times.monotonic();
-    let walked = Walk::new(filtered(snapshot, plan), Options::of(config)).run(|chunk: Bytes| {
-        if times.monotonic() > moved + MOVED_EVERY {
-            moved = times.monotonic();
-            note_moved(lock, &riders);
-        }
-        sink.accept(chunk)
-    });
+    let walked = Walk::new(filtered(snapshot, plan), Options::of(config))
+        .run(|chunk: Bytes| sink.accept(chunk));
     match walked {
         Ok(_) => sink.finish().map_err(|error: SinkError| error.to_string()),
         Err(error) => {
@@ -237,16 +227,6 @@ fn board(
             None => std::thread::sleep(BOARDING_POLL),
         }
     }
-}
-
-fn note_moved(lock: &EngineLock, riders: &[u64]) {
-    lock.with(|engine| {
-        for rider in riders {
-            if let Some(key) = engine.clients.key_of(ClientId(*rider)) {
-                engine.feed_event(key, Event::PayloadMoved);
-            }
-        }
-    });
 }
 
 fn to_file(
