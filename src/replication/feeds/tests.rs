@@ -483,7 +483,10 @@ fn a_snapshot_that_nobody_waits_for_is_abandoned() {
     assert_eq!(told, "PING");
     master.begin(2);
     let told = master.tick(61_000);
-    assert_eq!(told, "PING", "whoever writes to the socket knows if it is stuck");
+    assert_eq!(
+        told, "PING",
+        "whoever writes to the socket knows if it is stuck"
+    );
     let told = master.with(|feeds, _, now, actions| feeds.detach(ReplicaId(2), now, actions));
     assert_eq!(told, "abandon 2");
     assert_eq!(master.event(2, Event::PayloadSent), "");
