@@ -207,6 +207,17 @@ fn words_on_the_command_line_win_over_the_file() {
 }
 
 #[test]
+fn values_of_several_words_may_come_as_one_word() {
+    let server = server::sluice()
+        .set_as_one_word("save", "900 1 300 10")
+        .set_as_one_word("client-output-buffer-limit", "replica 1 2 3")
+        .start();
+    assert_eq!(server.must("CONFIG GET save").texts()[1], "900 1 300 10");
+    let limits = server.must("CONFIG GET client-output-buffer-limit").texts();
+    assert!(limits[1].contains("slave 1 2 3"), "{limits:?}");
+}
+
+#[test]
 fn a_bad_file_is_refused_with_its_line() {
     for (text, line, said) in [
         (

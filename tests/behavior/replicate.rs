@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::support::agree::assert_agree;
 use crate::support::load::Load;
-use crate::support::proxy::{Direction, Proxy};
+use crate::support::proxy::Proxy;
 use crate::support::server::{self, Server, Setup};
 use crate::support::stream::{Follower, first_line, read_payload};
 use crate::support::transcript::play;
@@ -338,11 +338,11 @@ fn half_a_snapshot_never_becomes_the_dataset() {
         let proxy = Proxy::to(master.port());
         let replica = node().set("repl-diskless-load", mode).start();
         replica.must("SET old data");
-        proxy.stall(Direction::Down, false);
         proxy.cut_after_down(1_000_000);
         replica.follow_port(proxy.port());
-        wait::until("the sync is cut", || proxy.has_cut());
+        wait::until("it has connected", || proxy.connections() == 1);
         proxy.refuse(true);
+        wait::until("the sync is cut", || proxy.has_cut());
         wait::until("the replica answers from the old data", || {
             replica.call("GET old") == Value::bulk("data")
         });

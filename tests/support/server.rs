@@ -140,6 +140,13 @@ impl Setup {
         self
     }
 
+    /// `--name "several words"`, as one word of the command line.
+    pub fn set_as_one_word(mut self, name: &str, value: &str) -> Setup {
+        self.words.push(format!("--{name}"));
+        self.words.push(value.to_string());
+        self
+    }
+
     /// A config file with this text, given as the first argument.
     pub fn conf(mut self, text: &str) -> Setup {
         self.conf = Some(text.to_string());
