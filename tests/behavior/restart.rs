@@ -38,11 +38,7 @@ fn everything_is_there_after_save_and_restart() {
     );
     server.must("DEBUG RELOAD");
     assert_eq!(agree::digest(&server), digest);
-    assert!(
-        server.log().contains("DB loaded from disk"),
-        "{}",
-        server.log_tail()
-    );
+    server.await_log("DB loaded from disk");
 }
 
 #[test]
