@@ -119,6 +119,13 @@ impl Following {
         self.loaded.is_some()
     }
 
+    /// Whether the link has decided to close the socket that the task holds, or is about to get: what it still brings is of
+    /// no interest.
+    fn gives_socket_up(&self) -> bool {
+        let closes = |action: &Action| matches!(action, Action::Close);
+        self.actions.iter().any(closes)
+    }
+
     pub fn link(&self) -> &Link {
         &self.link
     }
@@ -142,6 +149,9 @@ impl Engine {
         let mut actions = Vec::new();
         let now = self.monotonic;
         let following = &mut self.replication.following;
+        if is_of_socket(&event) && following.gives_socket_up() {
+            return;
+        }
         if matches!(event, Event::Closed) {
             // What came before the end is executed before it is forgotten.
             following.actions.push_back(Action::Close);
@@ -149,6 +159,13 @@ impl Engine {
         following.link.handle(event, now, &mut actions);
         following.actions.extend(actions);
         self.wake_link();
+    }
+
+    /// Whether the connection that is being made is still wanted; `waker` is woken when that may have changed.
+    pub fn is_connection_wanted(&mut self, waker: &Waker) -> bool {
+        let following = &mut self.replication.following;
+        following.waker = Some(waker.clone());
+        !following.gives_socket_up()
     }
 
     /// Reports the link's deadline once it has passed.
@@ -645,6 +662,13 @@ const STREAM_LIMITS: Limits = Limits {
     bulk_bytes_max: i64::MAX,
     authenticated: true,
 };
+
+fn is_of_socket(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::Connected | Event::ConnectFailed(_) | Event::Bytes(_) | Event::Closed
+    )
+}
 
 /// What a step over the stream has come to.
 enum Applied {

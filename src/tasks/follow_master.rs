@@ -63,13 +63,11 @@ struct Load {
 impl Task {
     async fn step(&mut self, waker: &Waker) {
         match self.lock.with(|engine| engine.next_link_step(waker)) {
-            LinkStep::Connect { host, port } => {
-                let event = match self.connect(&host, port).await {
-                    Ok(()) => Event::Connected,
-                    Err(error) => Event::ConnectFailed(error.to_string()),
-                };
-                self.report(event);
-            }
+            LinkStep::Connect { host, port } => match self.connect_if_wanted(&host, port).await {
+                Some(Ok(())) => self.report(Event::Connected),
+                Some(Err(error)) => self.report(Event::ConnectFailed(error.to_string())),
+                None => {}
+            },
             LinkStep::Send(bytes) => {
                 if self.send(&bytes).await.is_err() {
                     self.hang_up();
@@ -100,6 +98,22 @@ impl Task {
         if self.socket.take().is_some() {
             self.report(Event::Closed);
         }
+    }
+
+    /// None if the connection is not wanted any more: an attempt may take long, and REPLICAOF must not wait for it.
+    async fn connect_if_wanted(&mut self, host: &str, port: u16) -> Option<io::Result<()>> {
+        let lock = self.lock.clone();
+        let mut attempt = pin!(self.connect(host, port));
+        poll_fn(|context| {
+            if let Poll::Ready(outcome) = attempt.as_mut().poll(context) {
+                return Poll::Ready(Some(outcome));
+            }
+            match lock.with(|engine| engine.is_connection_wanted(context.waker())) {
+                true => Poll::Pending,
+                false => Poll::Ready(None),
+            }
+        })
+        .await
     }
 
     async fn connect(&mut self, host: &str, port: u16) -> io::Result<()> {

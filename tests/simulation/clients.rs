@@ -84,7 +84,10 @@ impl Client {
 
     /// [`Client::call`] for those who cannot wait: what is answered at once.
     pub fn say_now(&self, text: &str) -> Option<Vec<u8>> {
-        let request = OwnedRequest::new(text.split(' ').map(str::as_bytes));
+        self.execute_now(&OwnedRequest::new(text.split(' ').map(str::as_bytes)))
+    }
+
+    fn execute_now(&self, request: &OwnedRequest) -> Option<Vec<u8>> {
         let mut out = ReplyBuffer::default();
         self.node.try_with(|engine| {
             if engine.clients.find(self.key).is_some() {
@@ -151,6 +154,21 @@ async fn session(node: Rc<Node>, habits: Habits, stop: Rc<Cell<bool>>) {
             return;
         }
     }
+}
+
+/// One random write on `node`, at once.
+pub fn write_once(node: &Rc<Node>, habits: &Habits) {
+    let Some(client) = Client::connect(node) else {
+        return;
+    };
+    let session = Session {
+        client,
+        node: node.clone(),
+        habits: *habits,
+    };
+    let request = session.request();
+    let words: Vec<&[u8]> = request.iter().map(Vec::as_slice).collect();
+    session.client.execute_now(&OwnedRequest::new(words));
 }
 
 struct Session {

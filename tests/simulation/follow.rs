@@ -60,13 +60,11 @@ impl Task {
         let step = self.node.lock(|engine| engine.next_link_step(waker)).await;
         self.node.oracle.borrow_mut().note_reached(&self.node);
         match step {
-            LinkStep::Connect { host, port } => {
-                let event = match self.connect(&host, port).await {
-                    Ok(()) => Event::Connected,
-                    Err(error) => Event::ConnectFailed(error.to_string()),
-                };
-                self.report(event).await;
-            }
+            LinkStep::Connect { host, port } => match self.connect_if_wanted(&host, port).await {
+                Some(Ok(())) => self.report(Event::Connected).await,
+                Some(Err(error)) => self.report(Event::ConnectFailed(error.to_string())).await,
+                None => {}
+            },
             LinkStep::Send(bytes) => {
                 if self.send(&bytes).await.is_err() {
                     self.hang_up().await;
@@ -105,6 +103,21 @@ impl Task {
         }
     }
 
+    async fn connect_if_wanted(&mut self, host: &str, port: u16) -> Option<io::Result<()>> {
+        let node = self.node.clone();
+        let mut attempt = pin!(self.connect(host, port));
+        poll_fn(|context| {
+            if let Poll::Ready(outcome) = attempt.as_mut().poll(context) {
+                return Poll::Ready(Some(outcome));
+            }
+            match node.with(|engine| engine.is_connection_wanted(context.waker())) {
+                true => Poll::Pending,
+                false => Poll::Ready(None),
+            }
+        })
+        .await
+    }
+
     async fn connect(&mut self, _host: &str, port: u16) -> io::Result<()> {
         let timeout = self.node.with(|engine| engine.config.repl_timeout);
         self.stream_bytes = 0;
@@ -115,14 +128,14 @@ impl Task {
             let network = node.network.borrow();
             (network.weather, network.is_apart(node.index, peer))
         };
-        if is_apart {
+        if is_apart && weather.is_mute {
             sim.sleep(Duration::from_secs(timeout.into())).await;
             return Err(io::ErrorKind::TimedOut.into());
         }
         sim.sleep(sim.millis_below(weather.latency_ms_max + 1))
             .await;
         let server = node.oracle.borrow().node(peer);
-        if sim.once_in(weather.connect_failure_in) || !server.is_running() {
+        if is_apart || sim.once_in(weather.connect_failure_in) || !server.is_running() {
             return Err(io::ErrorKind::ConnectionRefused.into());
         }
         let (ours, theirs) = node.network.borrow_mut().connect(sim, node.index, peer);
@@ -266,6 +279,7 @@ impl Task {
         node.lock(|engine| match outcome {
             Ok(loaded) => {
                 node.restarts.set(node.restarts.get() + 1);
+                node.full_syncs.set(node.full_syncs.get() + 1);
                 let stream_db = loaded
                     .about
                     .position

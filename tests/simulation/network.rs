@@ -20,6 +20,8 @@ use crate::time::Sim;
 pub struct Weather {
     pub latency_ms_max: u64,
     pub connect_failure_in: u64,
+    /// Who cannot be reached does not refuse either: an attempt takes as long as patience lasts.
+    pub is_mute: bool,
     /// Pipes that carry few bytes a second.
     pub slow_in: u64,
     pub slow_bytes_per_second: u64,
@@ -35,6 +37,7 @@ impl Weather {
     pub const CALM: Weather = Weather {
         latency_ms_max: 2,
         connect_failure_in: 0,
+        is_mute: false,
         slow_in: 0,
         slow_bytes_per_second: 0,
         torn_in: 0,
@@ -335,32 +338,42 @@ impl Pipe {
         Ok(count)
     }
 
+    /// What has arrived, in one piece or in as small ones as the pipe gives.
     fn read(&mut self, sim: &Sim, bytes_max: usize) -> io::Result<Option<Bytes>> {
-        match self.segments.front_mut() {
-            Some(first) if first.at <= sim.now() => {
-                let available = first.bytes.len().min(bytes_max);
-                let count = match self.tearing {
-                    Tearing::Whole => available,
-                    Tearing::Torn => 1 + sim.below(available as u64) as usize,
-                    Tearing::Crumbled => available.min(1 + sim.below(7) as usize),
-                };
-                let bytes = first.bytes.split_to(count);
-                if first.bytes.is_empty() {
-                    self.segments.pop_front();
+        let Some(first) = self.segments.front() else {
+            return match self.ends_at {
+                Some(at) if at <= sim.now() && self.is_reset => {
+                    Err(io::ErrorKind::ConnectionReset.into())
                 }
-                self.bytes -= count;
-                if let Some(writer) = self.writer.take() {
-                    writer.wake();
-                }
-                Ok(Some(bytes))
-            }
-            Some(_) => Err(io::ErrorKind::WouldBlock.into()),
-            None if self.ends_at.is_some_and(|at| at <= sim.now()) => match self.is_reset {
-                true => Err(io::ErrorKind::ConnectionReset.into()),
-                false => Ok(None),
-            },
-            None => Err(io::ErrorKind::WouldBlock.into()),
+                Some(at) if at <= sim.now() => Ok(None),
+                _ => Err(io::ErrorKind::WouldBlock.into()),
+            };
+        };
+        if first.at > sim.now() {
+            return Err(io::ErrorKind::WouldBlock.into());
         }
+        let mut left = match self.tearing {
+            Tearing::Whole => bytes_max,
+            Tearing::Torn => 1 + sim.below(first.bytes.len() as u64) as usize,
+            Tearing::Crumbled => 1 + sim.below(7) as usize,
+        };
+        let mut read = Vec::new();
+        while let Some(next) = self.segments.front_mut()
+            && next.at <= sim.now()
+            && left > 0
+        {
+            let piece = next.bytes.split_to(next.bytes.len().min(left));
+            left -= piece.len();
+            read.extend_from_slice(&piece);
+            if next.bytes.is_empty() {
+                self.segments.pop_front();
+            }
+        }
+        self.bytes -= read.len();
+        if let Some(writer) = self.writer.take() {
+            writer.wake();
+        }
+        Ok(Some(Bytes::from(read)))
     }
 }
 

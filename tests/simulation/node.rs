@@ -42,6 +42,8 @@ pub struct Node {
     pub sabotage: Cell<Sabotage>,
     /// Payloads loaded and processes started: only these may take an offset back.
     pub restarts: Cell<u64>,
+    /// Payloads loaded.
+    pub full_syncs: Cell<u64>,
     /// How long a round of the clockwork is.
     pub round: Cell<Duration>,
 }
@@ -100,6 +102,7 @@ impl Node {
             process: RefCell::default(),
             sabotage: Cell::default(),
             restarts: Cell::new(0),
+            full_syncs: Cell::new(0),
             round: Cell::new(round),
         })
     }
@@ -226,9 +229,13 @@ impl Node {
         match loaded {
             Ok(loaded) => {
                 self.note(|| {
-                    let position = loaded.about.position;
-                    let place = position.map(|position| (position.id, position.offset));
-                    format!("has loaded {} keys at {place:?}", loaded.counts.keys)
+                    let keys = loaded.counts.keys;
+                    match loaded.about.position {
+                        Some(Position { id, offset, .. }) => {
+                            format!("has loaded {keys} keys, at {offset} of {id}")
+                        }
+                        None => format!("has loaded {keys} keys"),
+                    }
                 });
                 self.with(|engine| {
                     engine.keyspace = loaded.keyspace;

@@ -41,13 +41,13 @@ struct Seen {
 }
 
 /// What lies where, in words: only while somebody listens.
-type Words = BTreeMap<String, String>;
+pub type Words = BTreeMap<String, String>;
 
 /// A dataset in one number, and what is wrong with it by itself.
 pub struct Look {
     pub digest: u64,
     torn_pair: bool,
-    words: Words,
+    pub words: Words,
 }
 
 impl Oracle {
@@ -347,18 +347,26 @@ fn describe(entry: &Entry) -> String {
     }
 }
 
-fn difference(one: &Words, other: &Words) -> String {
+pub fn difference(one: &Words, other: &Words) -> String {
     let keys: BTreeSet<&String> = one.keys().chain(other.keys()).collect();
-    let mut text = String::new();
+    let mut lines = Vec::new();
     for key in keys {
         let (one, other) = (one.get(key), other.get(key));
         if one != other {
             let shown = |value: Option<&String>| value.map_or("nothing".into(), String::clone);
-            text += &format!("\n      {key}: {}, not {}", shown(one), shown(other));
+            lines.push(format!("{key}: {}, not {}", shown(one), shown(other)));
         }
     }
-    text
+    let more = lines.len().saturating_sub(DIFFERENCES_SHOWN);
+    if more > 0 {
+        lines.truncate(DIFFERENCES_SHOWN);
+        lines.push(format!("and {more} more"));
+    }
+    let lines = lines.iter().map(|line| format!("\n          {line}"));
+    lines.collect()
 }
+
+const DIFFERENCES_SHOWN: usize = 5;
 
 /// The same for equal values, however they are encoded.
 fn value_hash(entry: &Entry) -> u64 {

@@ -62,6 +62,7 @@ pub async fn serve(node: Rc<Node>, socket: Socket) {
             cursor: None,
             file: None,
             ends: false,
+            is_silent: false,
         };
         feeding.run(&mut connection).await;
     }
@@ -274,6 +275,8 @@ struct Feeding {
     cursor: Option<Cursor>,
     file: Option<SendingFile>,
     ends: bool,
+    /// The mark was sent and the replica has not said a word since: nothing may follow.
+    is_silent: bool,
 }
 
 struct SendingFile {
@@ -309,6 +312,7 @@ impl Feeding {
                             return;
                         };
                         connection.socket = Some(socket);
+                        self.is_silent = true;
                         node.lock(|engine| engine.feed_event(key, Event::PayloadSent))
                             .await;
                         if node.sabotage.get() == Sabotage::SkipAckGate {
@@ -324,6 +328,7 @@ impl Feeding {
             }
             match connection.read().await {
                 Ok(Progress::Worked) => {
+                    self.is_silent = false;
                     node.lock(|engine| engine.feed_event(key, Event::Heard))
                         .await;
                     continue;
@@ -357,6 +362,10 @@ impl Feeding {
 
     fn carry_out(&mut self, action: Action, connection: &mut Connection) {
         let (node, peer) = (&connection.node, connection.peer);
+        if self.is_silent && !matches!(action, Action::Close(_)) {
+            node.sim
+                .fail(format!("{}: something follows the mark", node.name));
+        }
         match action {
             Action::Send(bytes) => {
                 node.note_to(peer, || trace::shown(&bytes));
@@ -395,7 +404,6 @@ impl Feeding {
                 node.lock(|engine| engine.feed_event(key, Event::PayloadSent))
                     .await;
             } else {
-                node.note_to(peer, || format!("{} bytes of the file", piece.len()));
                 connection.out.push_shared(piece);
                 node.lock(|engine| engine.feed_event(key, Event::PayloadMoved))
                     .await;
@@ -409,7 +417,7 @@ impl Feeding {
         match cursor.next(PIECE_BYTES, &mut pieces) {
             Ok(0) => false,
             Ok(_) => {
-                node.note_to(peer, || trace::shown(&pieces.concat()));
+                node.note_to(peer, || trace::shown_stream(&pieces.concat()));
                 for piece in pieces {
                     connection.out.push_shared(piece);
                 }

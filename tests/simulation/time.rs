@@ -43,6 +43,8 @@ struct Inner {
     polls: Cell<u64>,
     /// One lock in so many is waited for while others go first; 0 is none.
     contention_in: Cell<u64>,
+    /// Who is ready first runs first.
+    in_order: Cell<bool>,
     failure: RefCell<Option<String>>,
 }
 
@@ -127,6 +129,7 @@ impl Sim {
             last_group: Cell::new(0),
             polls: Cell::new(0),
             contention_in: Cell::new(0),
+            in_order: Cell::new(false),
             failure: RefCell::default(),
         }))
     }
@@ -142,6 +145,11 @@ impl Sim {
 
     pub fn set_contention(&self, one_in: u64) {
         self.0.contention_in.set(one_in);
+    }
+
+    /// No chance in who runs first: for stories that are told the same way while the code changes.
+    pub fn run_in_order(&self) {
+        self.0.in_order.set(true);
     }
 
     // Chance.
@@ -281,6 +289,7 @@ impl Sim {
                 match ready.len() {
                     0 => return,
                     1 => ready.swap_remove(0),
+                    _ if self.0.in_order.get() => ready.remove(0),
                     count => ready.swap_remove(self.below(count as u64) as usize),
                 }
             };

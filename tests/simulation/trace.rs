@@ -122,6 +122,14 @@ pub fn shown(bytes: &[u8]) -> String {
     words.join(" | ")
 }
 
+/// As [`shown`], for a piece of the stream, which may begin inside a command.
+pub fn shown_stream(bytes: &[u8]) -> String {
+    match bytes.starts_with(b"*") {
+        true => shown(bytes),
+        false => format!("({} bytes more)", bytes.len()),
+    }
+}
+
 fn request(bytes: &[u8]) -> Option<(Vec<String>, &[u8])> {
     let (count, mut rest) = header(bytes, b'*')?;
     let mut argv = Vec::new();
@@ -149,5 +157,6 @@ fn plain(bytes: &[u8]) -> String {
     } else {
         String::new()
     };
-    format!("{}{dots}", shown.escape_ascii())
+    let text = shown.escape_ascii().to_string().replace("\\'", "'");
+    format!("{text}{dots}")
 }

@@ -68,6 +68,7 @@ impl Options {
             weather: Weather {
                 latency_ms_max: *sim.pick(&[1, 5, 30, 200]),
                 connect_failure_in: *sim.pick(&[0, 0, 3, 10]),
+                is_mute: sim.once_in(2),
                 slow_in: *sim.pick(&[0, 0, 4]),
                 slow_bytes_per_second: *sim.pick(&[1_000, 20_000]),
                 torn_in: *sim.pick(&[0, 2]),
@@ -112,6 +113,7 @@ impl Options {
 }
 
 /// How a run went.
+#[derive(Debug)]
 pub struct Summary {
     pub full_syncs: u64,
     pub partial_syncs: u64,
@@ -127,6 +129,53 @@ pub struct World {
     outside: Group,
     options: Options,
     stop: Rc<Cell<bool>>,
+}
+
+impl Options {
+    /// Nothing befalls anybody.
+    pub fn calm(nodes: usize) -> Self {
+        Options {
+            nodes,
+            seconds: 0,
+            weather: Weather {
+                latency_ms_max: 0,
+                ..Weather::CALM
+            },
+            habits: Habits {
+                clients: 0,
+                think_ms_max: 1,
+                value_bytes_max: 1,
+                huge_in: 0,
+                wait_in: 0,
+                transaction_in: 0,
+                databases: 1,
+            },
+            contention_in: 0,
+            events_ms_max: 0,
+            round_ms: 100,
+            clock_skew_ms_max: 0,
+            cut: 0,
+            half_open: 0,
+            stall: 0,
+            partition: 0,
+            follow: 0,
+            promote: 0,
+            restart: 0,
+            crash: 0,
+            power_failure: 0,
+            save: 0,
+            kill_link: 0,
+            kill_feed: 0,
+            pause: 0,
+            configure: 0,
+            rest: 0,
+            backlog_bytes: 1024 * 1024,
+            backlog_ttl_seconds: 3600,
+            output_limit_bytes: 0,
+            timeout_seconds: 60,
+            sync_delay_seconds: 0,
+        }
+    }
 }
 
 impl World {
@@ -396,33 +445,82 @@ impl World {
             node.start();
         }
         let root = self.choose_root();
-        trace::line(sim.now(), "", &format!("all follow {}", root.name));
-        let mut placed = vec![root.index];
-        while placed.len() < self.nodes.len() && sim.failure().is_none() {
-            let left: Vec<_> = self.nodes.iter().map(|node| node.index).collect();
-            let left: Vec<_> = left.into_iter().filter(|i| !placed.contains(i)).collect();
-            let (next, master) = (*sim.pick(&left), *sim.pick(&placed));
-            self.insist(&self.nodes[next], Some(master));
-            placed.push(next);
-        }
-        self.insist(&root, None);
-        self.agree(&root);
+        self.gather_below(&root);
         if sim.failure().is_some() {
             return;
         }
         // It stays so: nobody comes and goes, and what is written now arrives.
-        let made = self.syncs();
+        let attempts = self.attempts();
         let client = Client::connect(&root);
         if let Some(client) = client {
             client.say_now("SET last word");
         }
         sim.run_for(Duration::from_secs(8));
         self.agree(&root);
-        sim.check(self.syncs() == made, || {
+        sim.check(self.attempts() == attempts, || {
             "a replica came back though nothing had happened".into()
         });
         for node in self.nodes.iter() {
             self.oracle.borrow().compare_journals(node, &root);
+        }
+    }
+
+    /// All follow `root`, some over others, and agree.
+    fn gather_below(&self, root: &Rc<Node>) {
+        let sim = &self.sim;
+        trace::line(sim.now(), "", &format!("all follow {}", root.name));
+        let mut placed = vec![root.index];
+        while placed.len() < self.nodes.len() && sim.failure().is_none() {
+            let all = self.nodes.iter().map(|node| node.index);
+            let left: Vec<_> = all.filter(|index| !placed.contains(index)).collect();
+            let (next, master) = (*sim.pick(&left), *sim.pick(&placed));
+            self.insist(&self.nodes[next], Some(master));
+            placed.push(next);
+        }
+        self.insist(root, None);
+        self.agree(root);
+    }
+
+    /// Nodes change places again and again, one after the other, while links are lost and replicas restarted: no dataset is
+    /// sent twice to the same node.
+    fn change_places(&self) {
+        let sim = &self.sim;
+        for node in self.nodes.iter() {
+            node.start();
+        }
+        for _ in 0..4 {
+            let root = self.any_node();
+            self.gather_below(root);
+            for _ in 0..sim.below(30) {
+                clients::write_once(root, &self.options.habits);
+                sim.run_for(sim.millis_below(100));
+                match sim.below(12) {
+                    0 => self.cut(),
+                    1 => self.kill_link(),
+                    2 => self.kill_feed(),
+                    3 => self.restart_leaf(),
+                    _ => {}
+                }
+            }
+            self.agree(root);
+        }
+        let loaded: u64 = self.nodes.iter().map(|node| node.full_syncs.get()).sum();
+        sim.check(loaded == self.nodes.len() as u64 - 1, || {
+            let nodes = self.nodes.len();
+            format!("{loaded} full syncs where {nodes} nodes had one root after another")
+        });
+    }
+
+    /// A replica that nobody follows is stopped and started. (Whoever follows it would need what its backlog held.)
+    fn restart_leaf(&self) {
+        let node = self.any_node();
+        let follows = |other: &Rc<Node>| {
+            other.try_with(|engine| engine.config.replicaof == Some(address(node.index)))
+        };
+        let is_followed = self.nodes.iter().any(|other| follows(other) == Some(true));
+        if !is_followed && node.position().is_some() {
+            node.stop();
+            node.start();
         }
     }
 
@@ -474,6 +572,14 @@ impl World {
         }
     }
 
+    /// How often links were made, or tried to be.
+    fn attempts(&self) -> u64 {
+        let attempts = |node: &Rc<Node>| {
+            node.try_with(|engine| engine.replication.following.link().attempts().1)
+        };
+        self.nodes.iter().filter_map(attempts).sum()
+    }
+
     fn syncs(&self) -> (u64, u64) {
         let stats = self
             .nodes
@@ -494,6 +600,31 @@ impl World {
         }
     }
 
+    /// Lives; what fails on the way, panics included, is the error.
+    fn live(&self, life: impl FnOnce(&Self)) -> Result<Summary, String> {
+        let options = || format!("{:?}", self.options);
+        trace::with(Duration::ZERO, String::new, options);
+        let lived = catch_unwind(AssertUnwindSafe(|| {
+            life(self);
+            self.summary()
+        }));
+        let summary = match lived {
+            Ok(summary) => summary,
+            Err(panic) => {
+                let text = panic.downcast_ref::<String>().map(String::as_str);
+                let text = text.or(panic.downcast_ref::<&str>().copied());
+                let text = format!("panic: {}", text.unwrap_or("without words"));
+                trace::line(self.sim.now(), "!", &text);
+                return Err(text);
+            }
+        };
+        self.end();
+        match self.sim.failure() {
+            Some(failure) => Err(failure),
+            None => Ok(summary),
+        }
+    }
+
     /// Ends everything: what refers to each other in circles is let go.
     pub fn end(&self) {
         for node in self.nodes.iter() {
@@ -506,7 +637,7 @@ impl World {
     }
 }
 
-/// Lives one seed. The error says what did not hold.
+/// Lives one seed of trouble. The error says what did not hold.
 pub fn run(
     seed: u64,
     sabotage: Sabotage,
@@ -515,38 +646,27 @@ pub fn run(
     let sim = Sim::new(seed);
     let mut options = Options::of_seed(&sim);
     change(&mut options);
-    if trace::is_on() {
-        trace::line(Duration::ZERO, "", &format!("{options:?}"));
-    }
     let world = World::new(&sim, options);
     for node in world.nodes.iter() {
         node.sabotage.set(sabotage);
     }
-    let lived = catch_unwind(AssertUnwindSafe(|| {
+    world.live(|world| {
         world.trouble();
         if sim.failure().is_none() {
             world.settle();
         }
-        world.summary()
-    }));
-    match lived {
-        Ok(summary) => {
-            world.end();
-            match sim.failure() {
-                Some(failure) => Err(failure),
-                None => Ok(summary),
-            }
-        }
-        Err(panic) => {
-            let text = panic
-                .downcast_ref::<String>()
-                .cloned()
-                .or_else(|| panic.downcast_ref::<&str>().map(|text| text.to_string()));
-            let text = format!("panic: {}", text.unwrap_or_default());
-            trace::line(sim.now(), "!", &text);
-            Err(text)
-        }
-    }
+    })
+}
+
+/// Lives one seed in which nodes change places, and whatever is lost is there again soon.
+pub fn run_orderly(seed: u64) -> Result<Summary, String> {
+    let sim = Sim::new(seed);
+    let options = Options {
+        contention_in: *sim.pick(&[0, 2, 8]),
+        timeout_seconds: 6,
+        ..Options::calm(2 + sim.below(4) as usize)
+    };
+    World::new(&sim, options).live(World::change_places)
 }
 
 pub fn address(node: usize) -> MasterAddress {
