@@ -78,7 +78,6 @@ pub enum Sabotage {
 }
 
 impl Node {
-    #[expect(clippy::too_many_arguments, reason = "all of the world around a node")]
     pub fn new(
         index: usize,
         sim: &Sim,

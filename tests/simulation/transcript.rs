@@ -229,12 +229,17 @@ impl Stage {
     fn request(&mut self, name: &str, request: &str) {
         let node = self.node(name).clone();
         let place = (node.index, node.restarts.get());
-        let client = self.clients.entry(place).or_insert_with(|| {
-            Client::connect(&node).expect("a running node takes clients")
-        });
+        let client = self
+            .clients
+            .entry(place)
+            .or_insert_with(|| Client::connect(&node).expect("a running node takes clients"));
         let reply = client.say_now(request).unwrap_or_default();
         let shown = trace::shown(&reply);
-        trace::line(self.sim.now(), &format!("{name}>"), &format!("{request}: {shown}"));
+        trace::line(
+            self.sim.now(),
+            &format!("{name}>"),
+            &format!("{request}: {shown}"),
+        );
         self.sim.run_for(Duration::from_millis(5));
     }
 
@@ -294,7 +299,11 @@ impl Stage {
             if look.digest != first_look.digest {
                 all_equal = false;
                 let what = oracle::difference(&look.words, &first_look.words);
-                trace::line(now, name, &format!("has another dataset than {first}:{what}"));
+                trace::line(
+                    now,
+                    name,
+                    &format!("has another dataset than {first}:{what}"),
+                );
             }
         }
         if all_equal && looks.len() > 1 {
@@ -323,7 +332,10 @@ impl Stage {
                 let is_new = self.names.iter().all(|(known, _)| known != id);
                 if is_new && line.what.contains(id.as_str()) {
                     let mine = format!("<id-{node}");
-                    let count = self.names.iter().filter(|(_, name)| name.starts_with(&mine));
+                    let count = self
+                        .names
+                        .iter()
+                        .filter(|(_, name)| name.starts_with(&mine));
                     let number = match count.count() {
                         0 => String::new(),
                         count => (count + 1).to_string(),
@@ -364,7 +376,9 @@ fn set(node: &Rc<Node>, name: &str, value: &str) {
             local: true,
         };
         let change = config.changed_by(&[(name, value)], circumstances);
-        change.unwrap_or_else(|error| panic!("set {name} {value}: {error}")).config
+        change
+            .unwrap_or_else(|error| panic!("set {name} {value}: {error}"))
+            .config
     };
     let config = changed(&node.config.borrow());
     *node.config.borrow_mut() = config;

@@ -178,6 +178,9 @@ impl Options {
     }
 }
 
+/// Something that may happen to the world at any moment.
+type Happening = fn(&World);
+
 impl World {
     pub fn new(sim: &Sim, options: Options) -> Self {
         let network = Rc::new(RefCell::new(Network::new(options.weather)));
@@ -237,7 +240,7 @@ impl World {
 
     fn something_happens(&self) {
         let options = &self.options;
-        let happenings: [(u64, fn(&Self)); 15] = [
+        let happenings: [(u64, Happening); 15] = [
             (options.cut, Self::cut),
             (options.half_open, Self::half_open),
             (options.stall, Self::stall),
