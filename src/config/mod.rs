@@ -39,6 +39,26 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The version of Redis whose clients and tools find here what they expect.
 pub const REDIS_VERSION: &str = "7.2.4";
 
+/// Parameters of rooms that are not part of this version: the AOF, ACL users, eviction, the second channel of a full sync.
+const NOT_YET: &[&str] = &[
+    "appendonly",
+    "appendfsync",
+    "no-appendfsync-on-rewrite",
+    "auto-aof-rewrite-percentage",
+    "auto-aof-rewrite-min-size",
+    "aclfile",
+    "acl-pubsub-default",
+    "acllog-max-len",
+    "busy-reply-threshold",
+    "dual-channel-replication-enabled",
+    "maxmemory-policy",
+    "repl-disable-tcp-nodelay",
+    "rdb-del-sync-files",
+    "replica-ignore-disk-write-errors",
+    "replica-ignore-maxmemory",
+    "daemonize",
+];
+
 /// A new configuration, and what differs in it: who holds the running parts makes them follow before he takes it.
 #[derive(Debug)]
 pub struct Change {
@@ -178,9 +198,15 @@ impl Config {
             .map_err(|reason| ConfigError::Refused { name, reason })
     }
 
-    /// Names of the accepted parameters that were given another value than their default, and change nothing.
+    /// Names of the parameters that were given another value than their default, and change nothing: those that are only
+    /// accepted, and those whose room is not part of this version.
     pub fn without_effect(&self) -> Vec<&'static str> {
-        self.accepted.keys().copied().collect()
+        let default = Config::default();
+        let unheard = |name: &&str| self.get(name.as_bytes()) != default.get(name.as_bytes());
+        let names = self.accepted.keys().copied();
+        names
+            .chain(NOT_YET.iter().copied().filter(unheard))
+            .collect()
     }
 
     pub(self) fn setting(&self, parameter: &Parameter) -> Setting {

@@ -64,20 +64,18 @@ fn the_sample_file_names_each_parameter_once_and_changes_nothing() {
 }
 
 #[test]
-fn the_examples_load() {
-    for name in ["replica.conf", "cache.conf"] {
-        let path = format!("{}/conf/{name}", env!("CARGO_MANIFEST_DIR"));
-        let loaded = load(
-            &Arguments {
-                file: Some(path.into()),
-                ..Arguments::default()
-            },
-            &mut std::io::empty(),
-        )
-        .unwrap();
-        assert_ne!(loaded.config, Config::default());
-        assert_eq!(loaded.warning(), None);
-    }
+fn the_example_loads() {
+    let path = format!("{}/conf/replica.conf", env!("CARGO_MANIFEST_DIR"));
+    let loaded = load(
+        &Arguments {
+            file: Some(path.into()),
+            ..Arguments::default()
+        },
+        &mut std::io::empty(),
+    )
+    .unwrap();
+    assert_ne!(loaded.config, Config::default());
+    assert_eq!(loaded.warning(), None);
 }
 
 fn sample() -> String {
