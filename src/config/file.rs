@@ -190,6 +190,7 @@ impl Assembly {
         words: &[Vec<u8>],
     ) -> Result<(), Reason> {
         let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+        let words = super::unfolded(&words, parameter.kind.takes_words());
         if !matches!(parameter.kind, Kind::SavePoints) {
             return self.config.put(parameter, &words);
         }

@@ -187,13 +187,8 @@ impl Config {
     pub fn set<W: AsRef<[u8]>>(&mut self, name: &str, words: &[W]) -> Result<(), ConfigError> {
         let (parameter, name) =
             find(name.as_bytes()).ok_or_else(|| ConfigError::Unknown(name.to_owned()))?;
-        let mut words: Vec<&[u8]> = words.iter().map(AsRef::as_ref).collect();
-        if let ([one], true) = (&words[..], parameter.kind.takes_words())
-            && !one.is_empty()
-        {
-            // Several words may come quoted as one, as `--save "60 1"`.
-            words = one.split(|&byte| byte == b' ').collect();
-        }
+        let words: Vec<&[u8]> = words.iter().map(AsRef::as_ref).collect();
+        let words = unfolded(&words, parameter.kind.takes_words());
         self.put(parameter, &words)
             .map_err(|reason| ConfigError::Refused { name, reason })
     }
@@ -234,6 +229,14 @@ impl Config {
             None => drop(self.accepted.insert(parameter.name, setting)),
         }
         Ok(())
+    }
+}
+
+/// The words of a value: several may come quoted as one, as in `--save "60 1"`.
+pub fn unfolded<'w>(words: &[&'w [u8]], takes_words: bool) -> Vec<&'w [u8]> {
+    match words {
+        [one] if takes_words && !one.is_empty() => one.split(|&byte| byte == b' ').collect(),
+        words => words.to_vec(),
     }
 }
 
