@@ -45,6 +45,7 @@ fn a_client_that_does_not_read_is_dropped_at_its_limit() {
         .start();
     server.must(&format!("SET big {}", "x".repeat(1_000_000)));
     let mut lazy = server.client();
+    lazy.must("PING");
     lazy.write_patience(Duration::from_secs(5));
     for _ in 0..100 {
         if lazy.try_send_bytes(b"GET big\r\n").is_err() {
@@ -97,6 +98,7 @@ fn a_query_that_grows_without_end_is_cut_off() {
         .set("client-query-buffer-limit", "1mb")
         .start();
     let mut client = server.client();
+    client.must("PING");
     client.write_patience(Duration::from_secs(5));
     let mut sent = client.try_send_bytes(b"*2\r\n$4\r\nECHO\r\n$100000000\r\n");
     for _ in 0..5000 {

@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::support::agree;
+use crate::support::client::Client;
 use crate::support::load::Load;
 use crate::support::server::{self, Server};
 use crate::support::transcript::play;
@@ -193,7 +195,7 @@ fn keys_that_expired_while_the_server_was_away_are_not_loaded() {
     server.must("SET long v EX 1000");
     server.must("SAVE");
     server.kill();
-    std::thread::sleep(Duration::from_millis(150));
+    thread::sleep(Duration::from_millis(150));
     server.start_again();
     assert_eq!(server.must("DBSIZE").integer(), 1);
     assert_eq!(server.info("rdb_last_load_keys_expired"), "1");
@@ -333,6 +335,35 @@ fn loading_can_be_watched() {
     client.must("CONFIG SET key-load-delay 0");
     wait::until("it is loaded", || !client.call("PING").is_error());
     assert_eq!(client.must("DBSIZE").integer(), 10_000);
+}
+
+/// From the first connection on: either the dataset is whole, or it is said to be loading.
+#[test]
+fn nobody_is_served_before_the_dataset_is_loaded() {
+    let mut server = server::sluice().start();
+    server.must("DEBUG POPULATE 2000");
+    server.must("SET k v");
+    server.must("SAVE");
+    let port = server.port();
+    for _ in 0..10 {
+        server.kill();
+        let asking = thread::spawn(move || {
+            let start = Instant::now();
+            while start.elapsed() < Duration::from_secs(20) {
+                let Ok(mut client) = Client::try_connect(port) else {
+                    continue;
+                };
+                while let Ok(reply) = client.try_command(&["DBSIZE"]) {
+                    if !reply.is_error() {
+                        return reply.integer();
+                    }
+                }
+            }
+            panic!("nobody answered");
+        });
+        server.start_again();
+        assert_eq!(asking.join().expect("it was answered"), 2001);
+    }
 }
 
 #[test]

@@ -110,7 +110,9 @@ fn wrong_numbers_of_words_are_answered_alike() {
                     command.push(b"nokey".to_vec());
                     command.extend((1..count).map(|_| rest.as_bytes().to_vec()));
                 }
-                findings.try_step(&mut pair, command);
+                if !comes_soon(&command) {
+                    findings.try_step(&mut pair, command);
+                }
             }
         }
     }
@@ -212,7 +214,7 @@ fn comes_soon(words: &[Vec<u8>]) -> bool {
     words
         .iter()
         .skip(1)
-        .any(|word| ["+1", " 1"].iter().any(|soon| word == soon.as_bytes()))
+        .any(|word| ["1", "+1", " 1"].iter().any(|soon| word == soon.as_bytes()))
         && words[0]
             .to_ascii_uppercase()
             .windows(2)
