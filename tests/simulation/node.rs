@@ -44,6 +44,8 @@ pub struct Node {
     pub restarts: Cell<u64>,
     /// Payloads loaded.
     pub full_syncs: Cell<u64>,
+    /// When a replica's connection ended here.
+    pub last_departure: Cell<Option<Duration>>,
     /// How long a round of the clockwork is.
     pub round: Cell<Duration>,
 }
@@ -102,6 +104,7 @@ impl Node {
             sabotage: Cell::default(),
             restarts: Cell::new(0),
             full_syncs: Cell::new(0),
+            last_departure: Cell::new(None),
             round: Cell::new(round),
         })
     }

@@ -158,11 +158,12 @@ impl Oracle {
         let mut have = others
             .filter(|other| self.has_reached(*other, id, offset))
             .count();
-        // A replica whose old connection has not been missed yet may be there twice.
+        // A replica whose old connection is not missed yet, or has just been, may be there twice: it does not say who it is.
         let mut distinct = ports.clone();
         distinct.sort_unstable();
         distinct.dedup();
         have += ports.len() - distinct.len();
+        have += usize::from(node.last_departure.get() == Some(node.sim.now()));
         node.sim.check(count <= have as i64, || {
             format!(
                 "{}: WAIT counts {count} replicas at {offset}, {have} were ever there",

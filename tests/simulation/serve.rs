@@ -65,6 +65,7 @@ pub async fn serve(node: Rc<Node>, socket: Socket) {
             is_silent: false,
         };
         feeding.run(&mut connection).await;
+        node.last_departure.set(Some(node.sim.now()));
     }
     node.with(|engine| engine.disconnect(key));
 }
