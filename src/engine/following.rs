@@ -161,8 +161,8 @@ impl Engine {
         self.wake_link();
     }
 
-    /// Whether the connection that is being made is still wanted; `waker` is woken when that may have changed.
-    pub fn is_connection_wanted(&mut self, waker: &Waker) -> bool {
+    /// Whether the socket, or the one that is on its way, is still wanted; `waker` is woken when that may have changed.
+    pub fn is_socket_wanted(&mut self, waker: &Waker) -> bool {
         let following = &mut self.replication.following;
         following.waker = Some(waker.clone());
         !following.gives_socket_up()

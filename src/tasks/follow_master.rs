@@ -63,13 +63,17 @@ struct Load {
 impl Task {
     async fn step(&mut self, waker: &Waker) {
         match self.lock.with(|engine| engine.next_link_step(waker)) {
-            LinkStep::Connect { host, port } => match self.connect_if_wanted(&host, port).await {
-                Some(Ok(())) => self.report(Event::Connected),
-                Some(Err(error)) => self.report(Event::ConnectFailed(error.to_string())),
-                None => {}
-            },
+            LinkStep::Connect { host, port } => {
+                let lock = self.lock.clone();
+                match while_wanted(&lock, self.connect(&host, port)).await {
+                    Some(Ok(())) => self.report(Event::Connected),
+                    Some(Err(error)) => self.report(Event::ConnectFailed(error.to_string())),
+                    None => {}
+                }
+            }
             LinkStep::Send(bytes) => {
-                if self.send(&bytes).await.is_err() {
+                let lock = self.lock.clone();
+                if let Some(Err(_)) = while_wanted(&lock, self.send(&bytes)).await {
                     self.hang_up();
                 }
             }
@@ -98,22 +102,6 @@ impl Task {
         if self.socket.take().is_some() {
             self.report(Event::Closed);
         }
-    }
-
-    /// None if the connection is not wanted any more: an attempt may take long, and REPLICAOF must not wait for it.
-    async fn connect_if_wanted(&mut self, host: &str, port: u16) -> Option<io::Result<()>> {
-        let lock = self.lock.clone();
-        let mut attempt = pin!(self.connect(host, port));
-        poll_fn(|context| {
-            if let Poll::Ready(outcome) = attempt.as_mut().poll(context) {
-                return Poll::Ready(Some(outcome));
-            }
-            match lock.with(|engine| engine.is_connection_wanted(context.waker())) {
-                true => Poll::Pending,
-                false => Poll::Ready(None),
-            }
-        })
-        .await
     }
 
     async fn connect(&mut self, host: &str, port: u16) -> io::Result<()> {
@@ -263,6 +251,22 @@ impl Task {
             }
         });
     }
+}
+
+/// What `work` on the socket comes to; none if the link gives the socket up meanwhile: a peer that does not answer, or takes
+/// nothing, must not delay REPLICAOF.
+async fn while_wanted<T>(lock: &EngineLock, work: impl Future<Output = T>) -> Option<T> {
+    let mut work = pin!(work);
+    poll_fn(|context| {
+        if let Poll::Ready(outcome) = work.as_mut().poll(context) {
+            return Poll::Ready(Some(outcome));
+        }
+        match lock.with(|engine| engine.is_socket_wanted(context.waker())) {
+            true => Poll::Pending,
+            false => Poll::Ready(None),
+        }
+    })
+    .await
 }
 
 enum Happened {

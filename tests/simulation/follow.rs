@@ -52,7 +52,6 @@ struct Load {
     id: LoadId,
     pieces: Sender<Bytes>,
     outcome: Receiver<Result<Box<Loaded>, String>>,
-    is_complete: bool,
 }
 
 impl Task {
@@ -60,21 +59,24 @@ impl Task {
         let step = self.node.lock(|engine| engine.next_link_step(waker)).await;
         self.node.oracle.borrow_mut().note_reached(&self.node);
         match step {
-            LinkStep::Connect { host, port } => match self.connect_if_wanted(&host, port).await {
-                Some(Ok(())) => self.report(Event::Connected).await,
-                Some(Err(error)) => self.report(Event::ConnectFailed(error.to_string())).await,
-                None => {}
-            },
+            LinkStep::Connect { host, port } => {
+                let node = self.node.clone();
+                match while_wanted(&node, self.connect(&host, port)).await {
+                    Some(Ok(())) => self.report(Event::Connected).await,
+                    Some(Err(error)) => self.report(Event::ConnectFailed(error.to_string())).await,
+                    None => {}
+                }
+            }
             LinkStep::Send(bytes) => {
-                if self.send(&bytes).await.is_err() {
+                let node = self.node.clone();
+                if let Some(Err(_)) = while_wanted(&node, self.send(&bytes)).await {
                     self.hang_up().await;
                 }
             }
             LinkStep::BeginLoad { load, framing, way } => self.begin_load(load, framing, way),
             LinkStep::Load(bytes) => self.feed(bytes).await,
             LinkStep::EndLoad => {
-                if let Some(load) = &mut self.load {
-                    load.is_complete = true;
+                if let Some(load) = &self.load {
                     load.pieces.close();
                 }
             }
@@ -101,21 +103,6 @@ impl Task {
             self.node.note(|| "has lost its link".into());
             self.report(Event::Closed).await;
         }
-    }
-
-    async fn connect_if_wanted(&mut self, host: &str, port: u16) -> Option<io::Result<()>> {
-        let node = self.node.clone();
-        let mut attempt = pin!(self.connect(host, port));
-        poll_fn(|context| {
-            if let Poll::Ready(outcome) = attempt.as_mut().poll(context) {
-                return Poll::Ready(Some(outcome));
-            }
-            match node.with(|engine| engine.is_connection_wanted(context.waker())) {
-                true => Poll::Pending,
-                false => Poll::Ready(None),
-            }
-        })
-        .await
     }
 
     async fn connect(&mut self, _host: &str, port: u16) -> io::Result<()> {
@@ -178,11 +165,8 @@ impl Task {
             .min(WAIT_MAX);
         let sim = self.node.sim.clone();
         let mut timer = pin!(sim.sleep(pause.max(Duration::from_millis(1))));
-        let finishing = self
-            .load
-            .as_ref()
-            .filter(|load| load.is_complete)
-            .map(|load| load.outcome.clone());
+        // A loader may end before the payload does: it has found something wrong.
+        let finishing = self.load.as_ref().map(|load| load.outcome.clone());
         let mut outcome = pin!(async {
             match finishing {
                 Some(outcome) => outcome.recv().await.ok(),
@@ -253,7 +237,6 @@ impl Task {
             id,
             pieces,
             outcome,
-            is_complete: false,
         });
         let node = self.node.clone();
         self.node.spawn("load", async move {
@@ -296,6 +279,20 @@ impl Task {
         })
         .await;
     }
+}
+
+async fn while_wanted<T>(node: &Rc<Node>, work: impl Future<Output = T>) -> Option<T> {
+    let mut work = pin!(work);
+    poll_fn(|context| {
+        if let Poll::Ready(outcome) = work.as_mut().poll(context) {
+            return Poll::Ready(Some(outcome));
+        }
+        match node.with(|engine| engine.is_socket_wanted(context.waker())) {
+            true => Poll::Pending,
+            false => Poll::Ready(None),
+        }
+    })
+    .await
 }
 
 enum Happened {
