@@ -28,9 +28,18 @@ pub struct Oracle {
     states: HashMap<(ReplId, Offset), Seen>,
     /// How far each node has ever been in each history.
     reached: HashMap<(usize, ReplId), Offset>,
-    last: Vec<(u64, Offset)>,
+    last: Vec<Last>,
     pub observations: u64,
     pub agreements: u64,
+}
+
+/// A node when it was looked at last.
+#[derive(Clone, Copy, Default)]
+struct Last {
+    restarts: u64,
+    end: Offset,
+    /// A snapshot was about to be put in place.
+    has_loaded: bool,
 }
 
 /// The first look at a dataset of this name.
@@ -53,7 +62,7 @@ pub struct Look {
 impl Oracle {
     pub fn add(&mut self, node: &Rc<Node>) {
         self.nodes.push(node.clone());
-        self.last.push((0, Offset::ZERO));
+        self.last.push(Last::default());
     }
 
     pub fn node(&self, index: usize) -> Rc<Node> {
@@ -80,19 +89,22 @@ impl Oracle {
                     .is_some_and(|position| (position.id, position.offset) == (id, end)),
                 false => engine.journal.is_active(),
             };
-            (id, end, look, is_named)
+            let now = Last {
+                restarts: node.restarts.get(),
+                end,
+                has_loaded: engine.replication.following.has_loaded(),
+            };
+            (id, now, look, is_named)
         });
-        let Some((id, end, look, is_named)) = looked else {
+        let Some((id, now, look, is_named)) = looked else {
             return;
         };
-        let (restarts, last) = self.last[node.index];
-        if restarts == node.restarts.get() && end < last {
-            node.sim.fail(format!(
-                "{}: its offset goes back, {last} to {end}",
-                node.name
-            ));
+        let last = std::mem::replace(&mut self.last[node.index], now);
+        let end = now.end;
+        if last.restarts == now.restarts && !last.has_loaded && end < last.end {
+            let text = format!("{}: its offset goes back, {} to {end}", node.name, last.end);
+            node.sim.fail(text);
         }
-        self.last[node.index] = (node.restarts.get(), end);
         if look.torn_pair {
             node.sim
                 .fail(format!("{}: shows half a transaction", node.name));

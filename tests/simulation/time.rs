@@ -55,6 +55,7 @@ struct Task {
     bell: Arc<Bell>,
     /// It is not asleep but held up at a lock: what wakes it now must still be there when it goes to sleep.
     at_lock: bool,
+    woken_at_lock: bool,
 }
 
 /// Why a task is to run.
@@ -88,7 +89,13 @@ impl Wake for Bell {
 struct Timer {
     at: Duration,
     number: u64,
-    waker: Waker,
+    alarm: Alarm,
+}
+
+enum Alarm {
+    Wake(Waker),
+    /// The lock that this task waits for is free.
+    Resume(usize),
 }
 
 impl PartialEq for Timer {
@@ -217,6 +224,7 @@ impl Sim {
             future: Some(Box::pin(future)),
             bell,
             at_lock: false,
+            woken_at_lock: false,
         });
     }
 
@@ -276,7 +284,12 @@ impl Sim {
                 }
             };
             match due {
-                Some(Reverse(timer)) => timer.waker.wake(),
+                Some(Reverse(timer)) => match timer.alarm {
+                    Alarm::Wake(waker) => waker.wake(),
+                    Alarm::Resume(task) => {
+                        self.0.ready.lock().unwrap().push(Turn::Resumed(task));
+                    }
+                },
                 None => return,
             }
         }
@@ -308,9 +321,14 @@ impl Sim {
                 return;
             };
             match turn {
-                Turn::Resumed(_) => task.at_lock = false,
+                Turn::Resumed(_) => {
+                    task.at_lock = false;
+                    if std::mem::take(&mut task.woken_at_lock) {
+                        self.0.ready.lock().unwrap().push(Turn::Woken(index));
+                    }
+                }
                 Turn::Woken(_) if task.at_lock => {
-                    self.0.ready.lock().unwrap().push(turn);
+                    task.woken_at_lock = true;
                     return;
                 }
                 Turn::Woken(_) => task.bell.rung.store(false, Ordering::Relaxed),
@@ -359,13 +377,14 @@ impl Sim {
             waker.wake_by_ref();
             return;
         }
+        self.set_timer(at, Alarm::Wake(waker.clone()));
+    }
+
+    fn set_timer(&self, at: Duration, alarm: Alarm) {
         let number = self.0.timers_set.get() + 1;
         self.0.timers_set.set(number);
-        self.0.timers.borrow_mut().push(Reverse(Timer {
-            at,
-            number,
-            waker: waker.clone(),
-        }));
+        let timer = Timer { at, number, alarm };
+        self.0.timers.borrow_mut().push(Reverse(timer));
     }
 
     pub async fn sleep(&self, time: Duration) {
@@ -399,7 +418,7 @@ impl Sim {
         .await;
     }
 
-    /// Somebody else may be first at a lock.
+    /// Somebody else may be first at a lock, and keep it for a while.
     pub async fn contend(&self) {
         if !self.once_in(self.0.contention_in.get()) {
             return;
@@ -413,9 +432,18 @@ impl Sim {
             if let Some(task) = &mut self.0.tasks.borrow_mut()[index] {
                 task.at_lock = true;
             }
-            self.0.ready.lock().unwrap().push(Turn::Resumed(index));
+            if self.once_in(LONG_LOCK_IN) {
+                let free_at = self.now() + self.millis_below(LONG_LOCK_MS_MAX);
+                self.set_timer(free_at, Alarm::Resume(index));
+            } else {
+                self.0.ready.lock().unwrap().push(Turn::Resumed(index));
+            }
             Poll::Pending
         })
         .await;
     }
 }
+
+/// One wait for a lock in so many takes so long.
+const LONG_LOCK_IN: u64 = 8;
+const LONG_LOCK_MS_MAX: u64 = 20;
