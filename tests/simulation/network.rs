@@ -164,6 +164,8 @@ impl Network {
         for wire in self.wires() {
             for pipe in &mut wire.borrow_mut().pipes {
                 pipe.bytes_per_second = None;
+                pipe.latency_ms_max = Weather::CALM.latency_ms_max;
+                pipe.window = Weather::CALM.window_bytes_max;
                 pipe.tearing = Tearing::Whole;
             }
         }
