@@ -27,6 +27,9 @@ pub mod protocol;
 pub mod journal;
 pub mod replication;
 
+// The journal on disk.
+pub mod aof;
+
 // Data side: keys, never a socket or a reader.
 pub mod types;
 
