@@ -23,10 +23,13 @@ use crate::keyspace::Keyspace;
 use crate::keyspace::access::{self, AccessRule};
 use crate::rdb::decoder::{self, Decoder, Event, KeyHead};
 use crate::rdb::error::{Problem, RdbError};
+use crate::rdb::opcode::ValueType;
+use crate::rdb::parts::{NodeForm, Part};
+use crate::rdb::primitive::RdbString;
 use crate::rdb::value_decoder::{Built, Limits, ValueBuilder};
 
 use about::AboutReader;
-use inserter::{Batch, Inserter};
+use inserter::{Batch, Container, Inserted, Inserter};
 
 /// What becomes of keys whose time has passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,6 +119,7 @@ pub struct Loader {
     decoder: Decoder,
     options: Options,
     builder: ValueBuilder,
+    value: ValueInProgress,
     about: AboutReader,
     counts: Counts,
     expired_keys: Vec<(usize, Box<[u8]>)>,
@@ -137,13 +141,15 @@ impl Loader {
                 ..decoder::Options::default()
             }),
             builder: ValueBuilder::new(options.limits),
+            value: ValueInProgress::Expected,
             about: AboutReader::default(),
             counts: Counts::default(),
             expired_keys: Vec::new(),
             db: 0,
-            current: Current::default(),
+            current: Current::none(),
             batch: Batch::new(0),
-            inserter: Inserter::start(options.databases).map_err(LoadError::Thread)?,
+            inserter: Inserter::start(options.databases, options.limits)
+                .map_err(LoadError::Thread)?,
             failed: None,
             options,
         })
@@ -192,7 +198,9 @@ impl Loader {
             self.decode()?;
         }
         self.send_batch()?;
-        let keyspace = self.inserter.finish()?;
+        let Inserted { keyspace, empty } = self.inserter.finish()?;
+        self.counts.keys -= empty;
+        self.counts.empty += empty;
         if self.counts.empty > 0 {
             log::warn!(
                 "{} keys without elements were skipped while loading",
@@ -225,9 +233,13 @@ impl Loader {
     fn decode_all(&mut self) -> Result<(), RdbError> {
         while let Some(event) = self.decoder.next_event()? {
             let refused = match event {
-                Event::Part(part) => self.builder.add(part).err(),
+                Event::Part(part) => {
+                    let value = &mut self.value;
+                    add(part, value, self.current.value_type, &mut self.builder).err()
+                }
                 Event::Key(head) => {
                     self.builder.begin(head.value_type);
+                    self.value = ValueInProgress::Expected;
                     self.current.begin(&head);
                     None
                 }
@@ -264,6 +276,10 @@ impl Loader {
 
     /// What becomes of the key that has been read.
     fn keep(&mut self) -> Result<(), Refusal> {
+        let value = std::mem::replace(&mut self.value, ValueInProgress::Expected);
+        if let ValueInProgress::Held(container) = value {
+            return self.keep_container(container);
+        }
         let Loader {
             current,
             options,
@@ -282,13 +298,7 @@ impl Loader {
                     );
                 }
             }
-            _ if current.is_expired(options) => {
-                counts.expired += 1;
-                if options.expired == (Expired::Drop { list: true }) {
-                    let key = current.key.as_slice().into();
-                    self.expired_keys.push((self.db, key));
-                }
-            }
+            _ if current.is_expired(options) => self.drop_expired(),
             built => {
                 counts.keys += 1;
                 let access = current.access(options);
@@ -302,6 +312,31 @@ impl Loader {
         Ok(())
     }
 
+    fn keep_container(&mut self, container: Container) -> Result<(), Refusal> {
+        if self.current.is_expired(&self.options) {
+            self.drop_expired();
+            return Ok(());
+        }
+        self.counts.keys += 1;
+        let Current { key, expiry, .. } = &self.current;
+        let access = self.current.access(&self.options);
+        let at = self.decoder.offset();
+        self.batch
+            .push_container(key, *expiry, access, container, at);
+        if self.batch.is_full() {
+            self.send_batch().map_err(Refusal::Before)?;
+        }
+        Ok(())
+    }
+
+    fn drop_expired(&mut self) {
+        self.counts.expired += 1;
+        if self.options.expired == (Expired::Drop { list: true }) {
+            let key = self.current.key.as_slice().into();
+            self.expired_keys.push((self.db, key));
+        }
+    }
+
     fn send_batch(&mut self) -> Result<(), RdbError> {
         let batch = std::mem::replace(&mut self.batch, Batch::new(self.db));
         if batch.is_empty() {
@@ -309,6 +344,42 @@ impl Loader {
         }
         self.inserter.send(batch)
     }
+}
+
+/// How far the value of the current key has come.
+enum ValueInProgress {
+    /// No part yet.
+    Expected,
+    /// One part, which may be all of it: then it is left to the second thread to build.
+    Held(Container),
+    /// The builder has it.
+    Building,
+}
+
+/// Takes the next part of a value.
+fn add(
+    part: Part,
+    value: &mut ValueInProgress,
+    value_type: ValueType,
+    builder: &mut ValueBuilder,
+) -> Result<(), Problem> {
+    let held = |form: Option<NodeForm>, bytes: RdbString| {
+        ValueInProgress::Held(Container {
+            value_type,
+            form,
+            bytes: bytes.into_vec(),
+        })
+    };
+    match (std::mem::replace(value, ValueInProgress::Building), part) {
+        (ValueInProgress::Expected, Part::Blob(bytes)) => *value = held(None, bytes),
+        (ValueInProgress::Expected, Part::Node { form, bytes }) => *value = held(Some(form), bytes),
+        (ValueInProgress::Held(first), part) => {
+            builder.add(first.into_part())?;
+            builder.add(part)?;
+        }
+        (_, part) => builder.add(part)?,
+    }
+    Ok(())
 }
 
 /// Why a key is not taken.
@@ -320,18 +391,29 @@ enum Refusal {
 }
 
 /// The key that is being read.
-#[derive(Default)]
 struct Current {
     key: Vec<u8>,
+    value_type: ValueType,
     expiry: Option<UnixMillis>,
     idle_seconds: Option<u64>,
     frequency: Option<u8>,
 }
 
 impl Current {
+    fn none() -> Self {
+        Current {
+            key: Vec::new(),
+            value_type: ValueType::String,
+            expiry: None,
+            idle_seconds: None,
+            frequency: None,
+        }
+    }
+
     fn begin(&mut self, head: &KeyHead) {
         self.key.clear();
         self.key.extend_from_slice(&head.key);
+        self.value_type = head.value_type;
         self.expiry = head.expire;
         self.idle_seconds = head.idle_seconds;
         self.frequency = head.freq;

@@ -1,4 +1,7 @@
 //! The second thread of a load: makes entries of keys and values, and puts them into the tables of a fresh keyspace.
+//!
+//! Containers come as they lay in the payload and are checked and built here: that is half of the work of a load, and the
+//! first thread has the other half.
 
 use std::collections::VecDeque;
 use std::io;
@@ -10,13 +13,18 @@ use crate::cow::element;
 use crate::keyspace::entry::{Content, Entry};
 use crate::keyspace::{Database, Keyspace};
 use crate::rdb::error::{During, Problem, RdbError};
-use crate::rdb::value_decoder::Built;
+use crate::rdb::opcode::ValueType;
+use crate::rdb::parts::{NodeForm, Part};
+use crate::rdb::primitive::RdbString;
+use crate::rdb::value_decoder::{Built, Limits, ValueBuilder};
 use crate::types::Value;
 
 /// Keys of one database in the order in which they came. Their names, and the strings among their values, lie in one buffer.
 pub struct Batch {
     db: usize,
     bytes: Vec<u8>,
+    /// Bytes of containers, which lie elsewhere.
+    container_bytes: usize,
     arrived: Vec<Arrived>,
 }
 
@@ -35,6 +43,33 @@ enum Held {
     /// Behind the name, up to here.
     Bytes(usize),
     Value(Value),
+    Container(Container),
+}
+
+/// A collection that is one string in the payload.
+pub struct Container {
+    pub value_type: ValueType,
+    /// Of a list's only node; none of what is no list.
+    pub form: Option<NodeForm>,
+    pub bytes: Vec<u8>,
+}
+
+impl Container {
+    /// The part as which it came.
+    pub fn into_part(self) -> Part<'static> {
+        let bytes = RdbString::Decompressed(self.bytes);
+        match self.form {
+            None => Part::Blob(bytes),
+            Some(form) => Part::Node { form, bytes },
+        }
+    }
+}
+
+/// What the second thread has built.
+pub struct Inserted {
+    pub keyspace: Keyspace,
+    /// Containers without elements, which make no key.
+    pub empty: u64,
 }
 
 impl Batch {
@@ -42,6 +77,7 @@ impl Batch {
         Batch {
             db,
             bytes: Vec::new(),
+            container_bytes: 0,
             arrived: Vec::new(),
         }
     }
@@ -51,7 +87,7 @@ impl Batch {
     }
 
     pub fn is_full(&self) -> bool {
-        self.arrived.len() >= BATCH_KEYS || self.bytes.len() >= BATCH_BYTES
+        self.arrived.len() >= BATCH_KEYS || self.bytes.len() + self.container_bytes >= BATCH_BYTES
     }
 
     pub fn push(
@@ -62,12 +98,7 @@ impl Batch {
         built: Built,
         at: u64,
     ) {
-        if self.arrived.capacity() == 0 {
-            self.arrived.reserve(BATCH_KEYS);
-            self.bytes.reserve(BATCH_BYTES / 4);
-        }
-        self.bytes.extend_from_slice(key);
-        let key_end = self.bytes.len();
+        let key_end = self.push_key(key);
         let content = match built {
             Built::Int(value) => Held::Int(value),
             Built::Bytes(bytes) => {
@@ -85,20 +116,49 @@ impl Batch {
             content,
         });
     }
+
+    /// The same for what is yet to be built.
+    pub fn push_container(
+        &mut self,
+        key: &[u8],
+        expiry: Option<UnixMillis>,
+        access: u32,
+        container: Container,
+        at: u64,
+    ) {
+        let key_end = self.push_key(key);
+        self.container_bytes += container.bytes.len();
+        self.arrived.push(Arrived {
+            at,
+            key_end,
+            expiry,
+            access,
+            content: Held::Container(container),
+        });
+    }
+
+    fn push_key(&mut self, key: &[u8]) -> usize {
+        if self.arrived.capacity() == 0 {
+            self.arrived.reserve(BATCH_KEYS);
+            self.bytes.reserve(BATCH_BYTES / 4);
+        }
+        self.bytes.extend_from_slice(key);
+        self.bytes.len()
+    }
 }
 
 /// The second thread, seen from the first.
 pub struct Inserter {
     batches: Option<SyncSender<Batch>>,
-    thread: Option<JoinHandle<Result<Keyspace, RdbError>>>,
+    thread: Option<JoinHandle<Result<Inserted, RdbError>>>,
 }
 
 impl Inserter {
-    pub fn start(databases: usize) -> io::Result<Self> {
+    pub fn start(databases: usize, limits: Limits) -> io::Result<Self> {
         let (batches, arriving) = sync_channel(BATCHES_WAITING_MAX);
         let thread = thread::Builder::new()
             .name("load-insert".into())
-            .spawn(move || insert_all(&arriving, databases))?;
+            .spawn(move || insert_all(&arriving, databases, limits))?;
         Ok(Inserter {
             batches: Some(batches),
             thread: Some(thread),
@@ -108,7 +168,7 @@ impl Inserter {
     /// Hands a batch over; waits while too many are waiting.
     ///
     /// # Errors
-    /// A key of this batch, or of one before it, came twice.
+    /// A key of this batch, or of one before it, came twice, or a container was not what it should be.
     pub fn send(&mut self, batch: Batch) -> Result<(), RdbError> {
         if let Some(batches) = &self.batches
             && batches.send(batch).is_err()
@@ -132,11 +192,11 @@ impl Inserter {
         }
     }
 
-    /// Waits for the keyspace with all that was sent.
+    /// Waits for all that was sent.
     ///
     /// # Errors
     /// As [`Inserter::send`].
-    pub fn finish(mut self) -> Result<Keyspace, RdbError> {
+    pub fn finish(mut self) -> Result<Inserted, RdbError> {
         self.batches = None;
         match self.thread.take().map(JoinHandle::join) {
             Some(Ok(result)) => result,
@@ -147,17 +207,29 @@ impl Inserter {
 }
 
 /// Puts what arrives into tables, until no more will come.
-fn insert_all(arriving: &Receiver<Batch>, databases: usize) -> Result<Keyspace, RdbError> {
-    let mut keyspace = Keyspace::new(databases);
+fn insert_all(
+    arriving: &Receiver<Batch>,
+    databases: usize,
+    limits: Limits,
+) -> Result<Inserted, RdbError> {
+    let mut builder = ValueBuilder::new(limits);
+    let mut inserted = Inserted {
+        keyspace: Keyspace::new(databases),
+        empty: 0,
+    };
     for batch in arriving {
-        insert_batch(batch, &mut keyspace)?;
+        insert_batch(batch, &mut builder, &mut inserted)?;
     }
-    Ok(keyspace)
+    Ok(inserted)
 }
 
 /// The place of a key in the table is fetched a few keys before it is put there.
-fn insert_batch(batch: Batch, keyspace: &mut Keyspace) -> Result<(), RdbError> {
-    let database = keyspace.db_mut(batch.db);
+fn insert_batch(
+    batch: Batch,
+    builder: &mut ValueBuilder,
+    inserted: &mut Inserted,
+) -> Result<(), RdbError> {
+    let database = inserted.keyspace.db_mut(batch.db);
     let mut ahead = VecDeque::with_capacity(PREFETCHED_KEYS + 1);
     let mut from = 0;
     for arrived in batch.arrived {
@@ -170,11 +242,29 @@ fn insert_batch(batch: Batch, keyspace: &mut Keyspace) -> Result<(), RdbError> {
                 Content::Bytes(&batch.bytes[arrived.key_end..end])
             }
             Held::Value(value) => Content::Value(value),
+            Held::Container(container) => match build(builder, container) {
+                Ok(Some(value)) => Content::Value(value),
+                Ok(None) => {
+                    inserted.empty += 1;
+                    continue;
+                }
+                Err(problem) => {
+                    // What came before it may be wrong as well, and is told first.
+                    while !ahead.is_empty() {
+                        insert_next(&mut ahead, database)?;
+                    }
+                    return Err(RdbError {
+                        at: arrived.at,
+                        during: During::value_of(key),
+                        problem,
+                    });
+                }
+            },
         };
         let entry = Entry::new(key, arrived.expiry, content);
         entry.set_access(arrived.access);
         let hash = element::hash(key);
-        database.prefetch(hash);
+        database.prefetch_mut(hash);
         ahead.push_back((hash, entry, arrived.at));
         if ahead.len() > PREFETCHED_KEYS {
             insert_next(&mut ahead, database)?;
@@ -184,6 +274,17 @@ fn insert_batch(batch: Batch, keyspace: &mut Keyspace) -> Result<(), RdbError> {
         insert_next(&mut ahead, database)?;
     }
     Ok(())
+}
+
+/// None if it has no elements.
+fn build(builder: &mut ValueBuilder, container: Container) -> Result<Option<Value>, Problem> {
+    builder.begin(container.value_type);
+    builder.add(container.into_part())?;
+    match builder.finish()? {
+        Built::Value(value) => Ok(Some(value)),
+        Built::Nothing => Ok(None),
+        Built::Int(_) | Built::Bytes(_) => unreachable!("a container is no string"),
+    }
 }
 
 fn insert_next(
