@@ -15,6 +15,7 @@ use crate::cow::element::{Ref, RefMut};
 use crate::cow::table::CowTable;
 use crate::keyspace::access::{self, AccessRule};
 use crate::keyspace::entry::{Content, Entry, View};
+use crate::keyspace::local_expiry::LocalExpiries;
 use crate::keyspace::{Database, Key, Keyspace};
 use crate::memory;
 use crate::random::Random;
@@ -109,6 +110,7 @@ pub struct Data<'a> {
     pub counters: &'a mut DataCounters,
     pub watched: &'a mut Watched,
     pub garbage: &'a mut Vec<Garbage>,
+    pub local_expiries: &'a mut LocalExpiries,
 }
 
 impl<'a> Data<'a> {
@@ -223,6 +225,9 @@ impl<'a> Data<'a> {
     /// Stores an entry in place of whatever was there, expiry and all. The entry's key is `key`.
     pub fn store_entry(&mut self, key: Key, entry: Entry) {
         entry.set_access(access::fresh(self.access_rule, self.now));
+        if let Some(at) = entry.expiry() {
+            self.note_local_expiry(key, at);
+        }
         if matches!(self.access_rule, AccessRule::Lfu { .. })
             && let Some(old) = self.keyspace.db(self.db).get(key)
         {
@@ -239,6 +244,9 @@ impl<'a> Data<'a> {
 
     /// Stores an entry that comes from elsewhere under a key that is free, with the access bits it has.
     pub fn put_entry(&mut self, key: Key, entry: Entry) {
+        if let Some(at) = entry.expiry() {
+            self.note_local_expiry(key, at);
+        }
         self.keyspace.db_mut(self.db).insert(key.hash, entry);
         self.unit.note_event(Event::New, "new", self.db, key.bytes);
     }
@@ -275,6 +283,7 @@ impl<'a> Data<'a> {
 
     /// Sets when a key that exists expires.
     pub fn set_expiry(&mut self, key: Key, at: UnixMillis) {
+        self.note_local_expiry(key, at);
         self.keyspace.db_mut(self.db).set_expiry(key, Some(at));
     }
 
@@ -416,6 +425,13 @@ impl<'a> Data<'a> {
 
     fn hides(&self, entry: &Entry) -> bool {
         self.expiry_rule == ExpiryRule::Hide && entry.is_expired(self.now)
+    /// The master does not know what clients of a replica do, so it will never say that this key has expired.
+    fn note_local_expiry(&mut self, key: Key, at: UnixMillis) {
+        if self.expiry_rule == ExpiryRule::Hide && self.config.replicaof.is_some() {
+            self.local_expiries.note(self.db, key.bytes, at);
+        }
+    }
+
     }
 
     fn visible(&self, key: Key) -> Option<Ref<'_, Entry>> {

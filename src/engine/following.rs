@@ -371,6 +371,7 @@ impl Engine {
         });
         for db in 0..old.count() {
             let table = old.db_mut(db).take();
+        self.local_expiries.clear();
             if !table.is_empty() {
                 self.garbage.push(Garbage::Table(table));
             }
@@ -651,6 +652,8 @@ impl Engine {
                 self.unblock(key, |reply| {
                     reply.error(
                         "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)",
+        // From here on every expiry is ours.
+        self.local_expiries.clear();
                     );
                 });
             }
