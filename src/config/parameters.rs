@@ -218,6 +218,10 @@ table_of_fields! {
     lfu_log_factor: u32 = int(0, I32_MAX), "10";
     /// Minutes after which the use counter of a key is lowered by one; 0 never lowers it.
     lfu_decay_time: u32 = int(0, I32_MAX), "1";
+    /// Tell replicas to UNLINK what has expired, instead of DEL. Big values are freed in the background either way.
+    lazyfree_lazy_expire: bool = Kind::Bool, "no";
+    /// Tell replicas to UNLINK what GETDEL has taken, instead of DEL.
+    lazyfree_lazy_user_del: bool = Kind::Bool, "no";
     /// How much time goes into finding expired keys, from 1 to 10.
     active_expire_effort: u32 = int(1, 10), "1";
 

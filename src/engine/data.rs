@@ -404,6 +404,17 @@ impl<'a> Data<'a> {
         self.unit.propagate(self.db, argv);
     }
 
+    /// Records that `key` is gone because its time had passed before it came.
+    pub fn propagate_expiry(&mut self, key: Key) {
+        let word = self.deletion(self.config.lazyfree_lazy_expire);
+        self.propagate(&[word, key.bytes]);
+    }
+
+    /// The command that tells replicas of a deletion, where it is another one than the request.
+    pub fn deletion(&self, is_lazy: bool) -> &'static [u8] {
+        if is_lazy { b"UNLINK" } else { b"DEL" }
+    }
+
     /// The request itself is not to be recorded.
     pub fn propagate_nothing(&mut self) {
         self.unit.replaced = true;
@@ -458,7 +469,8 @@ impl<'a> Data<'a> {
             self.discard(entry);
         }
         self.counters.expired += 1;
-        self.unit.add_effect(self.db, &[b"DEL", key.bytes]);
+        let word = self.deletion(self.config.lazyfree_lazy_expire);
+        self.unit.add_effect(self.db, &[word, key.bytes]);
         self.touched(key);
         self.unit
             .note_event(Event::Expired, "expired", self.db, key.bytes);
