@@ -11,6 +11,8 @@ use crate::memory;
 use crate::snapshot::loading::Counts;
 use crate::snapshot::walk::Progress;
 
+use super::snapshots::SaveJob;
+
 /// Progress and results of snapshots to disk, as INFO persistence shows them.
 pub struct Persistence {
     /// Changes since the last successful save.
@@ -25,6 +27,9 @@ pub struct Persistence {
     /// Saves begun.
     pub saves: u64,
     pub running: Option<RunningSave>,
+    /// Saves whose snapshot has been taken, for the task that carries them out; abandoned ones too, so that they are freed
+    /// off the lock.
+    pub due: Vec<SaveJob>,
     pub scheduled: bool,
     /// When the last background save began.
     pub last_attempt: Option<Duration>,
@@ -126,6 +131,7 @@ impl Persistence {
             last_retained_bytes: 0,
             saves: 0,
             running: None,
+            due: Vec::new(),
             scheduled: false,
             last_attempt: None,
             last_load_expired: 0,
