@@ -173,7 +173,7 @@ table_of_fields! {
     replica_announce_port: u16 = int(0, 65535), "0", also ["slave-announce-port"];
     /// Leave eviction to the master, whose deletions arrive anyway.
     replica_ignore_maxmemory: bool = Kind::Bool, "yes", also ["slave-ignore-maxmemory"];
-    /// Keep applying the master's writes while they cannot be persisted here, instead of stopping.
+    /// Keep applying the master's writes while they cannot be persisted here, instead of ending the server.
     replica_ignore_disk_write_errors: bool = Kind::Bool, "no";
 
     section "Replication: this server as a master" "How replicas are fed."

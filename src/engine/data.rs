@@ -425,6 +425,13 @@ impl<'a> Data<'a> {
         self.expiry_rule == ExpiryRule::Delete
     }
 
+    /// The master does not know what clients of a replica do, so it will never say that this key has expired.
+    fn note_local_expiry(&mut self, key: Key, at: UnixMillis) {
+        if self.expiry_rule == ExpiryRule::Hide && self.config.replicaof.is_some() {
+            self.local_expiries.note(self.db, key.bytes, at);
+        }
+    }
+
     fn is_due(&self, key: Key) -> bool {
         let database = self.keyspace.db(self.db);
         database.volatile_len() > 0
@@ -436,13 +443,6 @@ impl<'a> Data<'a> {
 
     fn hides(&self, entry: &Entry) -> bool {
         self.expiry_rule == ExpiryRule::Hide && entry.is_expired(self.now)
-    /// The master does not know what clients of a replica do, so it will never say that this key has expired.
-    fn note_local_expiry(&mut self, key: Key, at: UnixMillis) {
-        if self.expiry_rule == ExpiryRule::Hide && self.config.replicaof.is_some() {
-            self.local_expiries.note(self.db, key.bytes, at);
-        }
-    }
-
     }
 
     fn visible(&self, key: Key) -> Option<Ref<'_, Entry>> {

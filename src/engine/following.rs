@@ -90,6 +90,8 @@ pub enum LinkStep {
 pub struct LoadWay {
     /// Kept in the RDB file as well.
     pub to_file: bool,
+    /// Nor may an older RDB file stay.
+    pub removes_file: bool,
 }
 
 impl Following {
@@ -310,13 +312,18 @@ impl Engine {
             self.replace_keyspace(Keyspace::new(self.config.databases as usize));
             self.link_event(Event::DatasetDropped);
         }
+        let removes_file = self.config.rdb_del_sync_files && !self.config.persists();
         log::info!(
             "MASTER <-> REPLICA sync: receiving {} from master {}",
             match framing {
                 payload::Framing::Sized(bytes) => format!("{bytes} bytes"),
                 payload::Framing::Marked(_) => "streamed RDB".to_owned(),
             },
-            if direct { "to parser" } else { "to disk" }
+            if direct || removes_file {
+                "to parser"
+            } else {
+                "to disk"
+            }
         );
         if direct {
             // What is served meanwhile is the old data of the same history, or nothing.
@@ -333,7 +340,10 @@ impl Engine {
         LinkStep::BeginLoad {
             load,
             framing,
-            way: LoadWay { to_file: !direct },
+            way: LoadWay {
+                to_file: !direct && !removes_file,
+                removes_file: !direct && removes_file,
+            },
         }
     }
 
@@ -357,6 +367,7 @@ impl Engine {
     /// Puts another keyspace in place of the present one, which is freed in the background.
     pub fn replace_keyspace(&mut self, keyspace: Keyspace) {
         let mut old = std::mem::replace(&mut self.keyspace, keyspace);
+        self.local_expiries.clear();
         let new = &self.keyspace;
         let now = self.now;
         self.watched.touch_all(|db, key| {
@@ -371,7 +382,6 @@ impl Engine {
         });
         for db in 0..old.count() {
             let table = old.db_mut(db).take();
-        self.local_expiries.clear();
             if !table.is_empty() {
                 self.garbage.push(Garbage::Table(table));
             }
@@ -471,6 +481,7 @@ impl Engine {
         // Executed up to `done`, recorded up to `recorded`.
         let (mut recorded, mut done) = (end_before(first), end_before(first));
         let mut outcome = Flow::Next;
+        let cannot_save = self.cannot_save();
         for index in first..last {
             let (argv, start) = (parser.request(stream, index), end_before(index));
             let mut words = stream[start..].iter();
@@ -484,6 +495,10 @@ impl Engine {
                 // It may ask how far we are, which does not count the question itself.
                 self.record(client, &stream[recorded..start]);
                 recorded = start;
+            }
+            if cannot_save && self.refuses_unsaved(argv) {
+                outcome = Flow::Postponed;
+                break;
             }
             let was_in_transaction = self.is_in_transaction(client);
             if self.execute(client, argv, table::lookup(argv)) == Flow::Postponed {
@@ -609,6 +624,8 @@ impl Engine {
         if self.config.replicaof.take().is_none() {
             return;
         }
+        // From here on every expiry is ours.
+        self.local_expiries.clear();
         // What the link has decided and nobody has carried out yet belongs to the history that we leave.
         let following = &mut self.replication.following;
         following
@@ -652,8 +669,6 @@ impl Engine {
                 self.unblock(key, |reply| {
                     reply.error(
                         "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)",
-        // From here on every expiry is ours.
-        self.local_expiries.clear();
                     );
                 });
             }

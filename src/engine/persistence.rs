@@ -40,6 +40,8 @@ pub struct Persistence {
     /// How long the last snapshot held the lock to begin: what fork costs others.
     pub last_start_nanos: u64,
     pub snapshots: u64,
+    /// When the log was told last that writes of our master are applied which cannot be saved.
+    pub warned_unsaved: Option<Duration>,
     /// Held while the file is written: of two saves, the one that began first ends first.
     pub turn: Arc<Mutex<()>>,
 }
@@ -139,6 +141,7 @@ impl Persistence {
             loading: None,
             last_start_nanos: 0,
             snapshots: 0,
+            warned_unsaved: None,
             turn: Arc::default(),
         }
     }

@@ -5,12 +5,14 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use crate::clients::ClientKey;
 use crate::clients::session::Blocked;
 use crate::config::values::MaxmemoryPolicy;
 use crate::journal::effect::Framing;
 use crate::memory;
+use crate::protocol::request::Argv;
 use crate::rdb::value_decoder::Limits;
 use crate::snapshot::loading::{self, Expired, Loaded};
 use crate::snapshot::walk::{Options, Walk};
@@ -19,6 +21,8 @@ use crate::snapshot::{Snapshot, UsageRule};
 use super::Engine;
 use super::intent::Intent;
 use super::persistence::{Asker, Cancelled};
+use super::spec::flag;
+use super::table;
 
 /// A save to be carried out.
 pub struct SaveJob {
@@ -31,6 +35,9 @@ pub struct SaveJob {
     /// To be held while the file is written.
     pub turn: Arc<Mutex<()>>,
 }
+
+/// Between two warnings that what is applied cannot be saved.
+const UNSAVED_WARNING_PERIOD: Duration = Duration::from_secs(10);
 
 impl Engine {
     /// The dataset and its position at this moment, in time that does not depend on its size.
@@ -166,6 +173,27 @@ impl Engine {
             Asker::Flush(client) => self.unblock(client, |reply| reply.ok()),
             Asker::Nobody | Asker::Task => {}
         }
+    }
+
+    /// While nothing can be saved: whether this request of our master must not be applied. A replica that went on would be taken for one
+    /// that has on disk what it has acknowledged.
+    pub fn refuses_unsaved(&mut self, argv: Argv) -> bool {
+        let found = table::lookup(argv).command(argv);
+        if !found.is_ok_and(|command| command.spec.has(flag::WRITE)) {
+            return false;
+        }
+        if !self.config.replica_ignore_disk_write_errors {
+            self.intents.push(Intent::GiveUp {
+                reason: "The master's writes cannot be saved here, and replica-ignore-disk-write-errors is no: giving up",
+            });
+            return true;
+        }
+        let (now, warned) = (self.monotonic, &mut self.persistence.warned_unsaved);
+        if warned.is_none_or(|at| now.saturating_sub(at) >= UNSAVED_WARNING_PERIOD) {
+            *warned = Some(now);
+            log::warn!("Applying the master's writes although they cannot be saved here");
+        }
+        false
     }
 
     /// What FLUSHALL means for the RDB file: a running save is given up, and where there are save points the empty dataset is

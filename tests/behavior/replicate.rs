@@ -1,6 +1,11 @@
 //! A master and its replicas: the first copy, and staying equal.
 
+use std::net::SocketAddr;
 use std::time::Duration;
+
+use rustix::net::getpeername;
+use rustix::net::sockopt::tcp_nodelay;
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
 use crate::support::agree::assert_agree;
 use crate::support::load::Load;
@@ -259,11 +264,6 @@ fn expiry_is_the_masters_business() {
 }
 
 #[test]
-fn a_replica_that_does_not_read_is_dropped_at_its_limit() {
-    let master = node()
-        .set("client-output-buffer-limit", "replica 3mb 0 0")
-        .set("repl-backlog-size", "16kb")
-#[test]
 fn a_writable_replica_expires_what_its_own_clients_have_written() {
     let [master, replica] = [node().start(), node().start()];
     replica.follow(&master);
@@ -396,6 +396,11 @@ fn small_packets_to_replicas_wait_for_company_where_told() {
     }
 }
 
+#[test]
+fn a_replica_that_does_not_read_is_dropped_at_its_limit() {
+    let master = node()
+        .set("client-output-buffer-limit", "replica 3mb 0 0")
+        .set("repl-backlog-size", "16kb")
         .start();
     let replica = node().start();
     replica.follow(&master);

@@ -169,6 +169,12 @@ impl Setup {
         self
     }
 
+    /// Started by a script that takes the same words.
+    pub fn started_by(mut self, script: &Path) -> Setup {
+        self.binary = script.to_path_buf();
+        self
+    }
+
     pub fn port(mut self, port: u16) -> Setup {
         self.port = Some(port);
         self
