@@ -11,6 +11,7 @@
 pub mod authentication;
 pub mod catalogue;
 pub mod categories;
+pub mod collection;
 pub mod command_docs;
 pub mod connections;
 pub mod data;
