@@ -206,6 +206,11 @@ impl Config {
         self.appendonly || !self.save.is_empty()
     }
 
+    /// Whether files that only serve a sync are removed: `rdb-del-sync-files`, where nothing is persisted.
+    pub fn removes_sync_files(&self) -> bool {
+        self.rdb_del_sync_files && !self.persists()
+    }
+
     pub(self) fn setting(&self, parameter: &Parameter) -> Setting {
         match &parameter.place {
             Some(place) => (place.read)(self),

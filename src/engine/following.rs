@@ -312,18 +312,18 @@ impl Engine {
             self.replace_keyspace(Keyspace::new(self.config.databases as usize));
             self.link_event(Event::DatasetDropped);
         }
-        let removes_file = self.config.rdb_del_sync_files && !self.config.persists();
+        let removes_file = self.config.removes_sync_files();
+        let way = LoadWay {
+            to_file: !direct && !removes_file,
+            removes_file: !direct && removes_file,
+        };
         log::info!(
             "MASTER <-> REPLICA sync: receiving {} from master {}",
             match framing {
                 payload::Framing::Sized(bytes) => format!("{bytes} bytes"),
                 payload::Framing::Marked(_) => "streamed RDB".to_owned(),
             },
-            if direct || removes_file {
-                "to parser"
-            } else {
-                "to disk"
-            }
+            if way.to_file { "to disk" } else { "to parser" }
         );
         if direct {
             // What is served meanwhile is the old data of the same history, or nothing.
@@ -337,14 +337,7 @@ impl Engine {
                 ..Loading::default()
             });
         }
-        LinkStep::BeginLoad {
-            load,
-            framing,
-            way: LoadWay {
-                to_file: !direct && !removes_file,
-                removes_file: !direct && removes_file,
-            },
-        }
+        LinkStep::BeginLoad { load, framing, way }
     }
 
     /// The dataset that has been loaded takes the place of the old one, and its history that of ours.
@@ -656,23 +649,6 @@ impl Engine {
             self.replication.identity.second_offset(),
             self.replication.identity.id()
         );
-    }
-
-    /// Those who wait for something that a replica cannot give are told so.
-    fn release_blocked(&mut self) {
-        use crate::clients::session::Blocked;
-        for key in self.clients.keys() {
-            let waits = self.clients.find(key).is_some_and(|client| {
-                matches!(client.session.blocked, Some(Blocked::ForReplicas { .. }))
-            });
-            if waits {
-                self.unblock(key, |reply| {
-                    reply.error(
-                        "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)",
-                    );
-                });
-            }
-        }
     }
 }
 

@@ -133,11 +133,6 @@ pub fn start(
     }
 }
 
-/// Whether files that only serve a sync are removed: `rdb-del-sync-files`, where nothing is persisted.
-fn removes_sync_files(config: &Config) -> bool {
-    config.rdb_del_sync_files && !config.persists()
-}
-
 /// A rider that asked for nothing but the frame gets an empty picture.
 fn filtered(mut snapshot: Snapshot, plan: &SnapshotPlan) -> Snapshot {
     if plan.requirement.filter != Filter::Everything {
@@ -274,7 +269,7 @@ fn to_file(
     let describe = |error: std::io::Error| format!("{}: {error}", path.display());
     let file = File::open(&path).map_err(describe)?;
     let length = file.metadata().map_err(describe)?.len();
-    if removes_sync_files(config) {
+    if config.removes_sync_files() {
         // Whoever is sent it has it open.
         log::info!(
             "The RDB file served replicas only, and nothing is persisted here: it is removed"
