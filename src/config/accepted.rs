@@ -90,9 +90,7 @@ table! {
 
     // Freeing.
     "lazyfree-lazy-eviction", Kind::Bool, "no", ALWAYS_LAZY;
-    "lazyfree-lazy-expire", Kind::Bool, "no", ALWAYS_LAZY;
     "lazyfree-lazy-server-del", Kind::Bool, "no", ALWAYS_LAZY;
-    "lazyfree-lazy-user-del", Kind::Bool, "no", ALWAYS_LAZY;
     "lazyfree-lazy-user-flush", Kind::Bool, "no", ALWAYS_LAZY;
 
     // Active defragmentation.

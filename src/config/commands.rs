@@ -3,7 +3,7 @@
 use crate::clients::session::Blocked;
 use crate::engine::error::{self, CommandError};
 use crate::engine::help::reply_help;
-use crate::engine::intent::Intent;
+use crate::engine::intent::{Intent, ListenRequest};
 use crate::engine::spec::flag::{ADMIN, LOADING, NOSCRIPT, STALE};
 use crate::engine::spec::{CommandResult, Keys, Outcome, Spec};
 use crate::engine::{Engine, Node};
@@ -11,7 +11,7 @@ use crate::protocol::reply::Reply;
 use crate::protocol::request::Argv;
 
 use super::parameter::{Flag, find};
-use super::{Circumstances, ConfigError};
+use super::{Change, Circumstances, ConfigError};
 
 const FLAGS: u32 = ADMIN | NOSCRIPT | LOADING | STALE;
 
@@ -86,25 +86,42 @@ fn set(node: &mut Node, args: Argv, reply: &mut Reply) -> CommandResult {
         local: node.engine.clients.get(node.client).ends.is_local,
     };
     let change = node.engine.config.changed_by(&pairs, circumstances)?;
-    node.engine.config = change.config;
-    for name in change.changed {
-        follow(node.engine, name);
+    let listens = |name: &&'static str| matches!(*name, "bind" | "port");
+    if let Some(name) = change.changed.iter().copied().find(listens)
+        && !node.engine.in_exec
+    {
+        let parked = node.engine.park(node.client, Blocked::ForTask)?;
+        let owned = |(name, value): (&[u8], &[u8])| (name.to_vec(), value.to_vec());
+        node.engine.intents.push(Intent::Listen(ListenRequest {
+            client: node.client,
+            pairs: pairs.into_iter().map(owned).collect(),
+            circumstances,
+            name,
+        }));
+        return Ok(parked);
     }
+    if change.changed.iter().any(listens) {
+        // A transaction does not wait; what cannot be had is said in the log.
+        node.engine.intents.push(Intent::Rebind);
+    }
+    node.engine.take_settings(change);
     reply.ok();
     Ok(Outcome::Replied)
+}
+
+impl Engine {
+    /// Takes a change of settings over, and makes the running parts follow that are the engine's own.
+    pub fn take_settings(&mut self, change: Change) {
+        self.config = change.config;
+        for name in change.changed {
+            follow(self, name);
+        }
+    }
 }
 
 /// Makes the running part follow a parameter that has another value now. Most are read where they are used.
 fn follow(engine: &mut Engine, name: &str) {
     match name {
-        "bind" | "port"
-            if !engine
-                .intents
-                .iter()
-                .any(|intent| matches!(intent, Intent::Rebind)) =>
-        {
-            engine.intents.push(Intent::Rebind);
-        }
         "loglevel" => log::set_max_level(engine.config.loglevel.filter()),
         "repl-backlog-size" => engine
             .journal

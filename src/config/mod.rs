@@ -52,9 +52,6 @@ const NOT_YET: &[&str] = &[
     "busy-reply-threshold",
     "dual-channel-replication-enabled",
     "maxmemory-policy",
-    "repl-disable-tcp-nodelay",
-    "rdb-del-sync-files",
-    "replica-ignore-disk-write-errors",
     "replica-ignore-maxmemory",
     "daemonize",
 ];
@@ -202,6 +199,16 @@ impl Config {
         names
             .chain(NOT_YET.iter().copied().filter(unheard))
             .collect()
+    }
+
+    /// Whether the dataset is kept on disk at all, without being asked to.
+    pub fn persists(&self) -> bool {
+        self.appendonly || !self.save.is_empty()
+    }
+
+    /// Whether files that only serve a sync are removed: `rdb-del-sync-files`, where nothing is persisted.
+    pub fn removes_sync_files(&self) -> bool {
+        self.rdb_del_sync_files && !self.persists()
     }
 
     pub(self) fn setting(&self, parameter: &Parameter) -> Setting {

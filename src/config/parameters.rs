@@ -173,7 +173,7 @@ table_of_fields! {
     replica_announce_port: u16 = int(0, 65535), "0", also ["slave-announce-port"];
     /// Leave eviction to the master, whose deletions arrive anyway.
     replica_ignore_maxmemory: bool = Kind::Bool, "yes", also ["slave-ignore-maxmemory"];
-    /// Keep applying the master's writes while they cannot be persisted here, instead of stopping.
+    /// Keep applying the master's writes while they cannot be persisted here, instead of ending the server.
     replica_ignore_disk_write_errors: bool = Kind::Bool, "no";
 
     section "Replication: this server as a master" "How replicas are fed."
@@ -218,6 +218,10 @@ table_of_fields! {
     lfu_log_factor: u32 = int(0, I32_MAX), "10";
     /// Minutes after which the use counter of a key is lowered by one; 0 never lowers it.
     lfu_decay_time: u32 = int(0, I32_MAX), "1";
+    /// Tell replicas to UNLINK what has expired, instead of DEL. Big values are freed in the background either way.
+    lazyfree_lazy_expire: bool = Kind::Bool, "no";
+    /// Tell replicas to UNLINK what GETDEL has taken, instead of DEL.
+    lazyfree_lazy_user_del: bool = Kind::Bool, "no";
     /// How much time goes into finding expired keys, from 1 to 10.
     active_expire_effort: u32 = int(1, 10), "1";
 

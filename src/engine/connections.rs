@@ -265,6 +265,22 @@ impl Engine {
             client.wake();
         }
     }
+
+    /// Those who wait for something that a replica cannot give are told so.
+    pub fn release_blocked(&mut self) {
+        for key in self.clients.keys() {
+            let waits = self.clients.find(key).is_some_and(|client| {
+                matches!(client.session.blocked, Some(Blocked::ForReplicas { .. }))
+            });
+            if waits {
+                self.unblock(key, |reply| {
+                    reply.error(
+                        "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)",
+                    );
+                });
+            }
+        }
+    }
 }
 
 const PROTECTED: &str = "DENIED Redis is running in protected mode because protected mode is enabled and no password is \

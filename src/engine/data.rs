@@ -15,6 +15,7 @@ use crate::cow::element::{Ref, RefMut};
 use crate::cow::table::CowTable;
 use crate::keyspace::access::{self, AccessRule};
 use crate::keyspace::entry::{Content, Entry, View};
+use crate::keyspace::local_expiry::LocalExpiries;
 use crate::keyspace::{Database, Key, Keyspace};
 use crate::memory;
 use crate::random::Random;
@@ -109,6 +110,7 @@ pub struct Data<'a> {
     pub counters: &'a mut DataCounters,
     pub watched: &'a mut Watched,
     pub garbage: &'a mut Vec<Garbage>,
+    pub local_expiries: &'a mut LocalExpiries,
 }
 
 impl<'a> Data<'a> {
@@ -223,6 +225,9 @@ impl<'a> Data<'a> {
     /// Stores an entry in place of whatever was there, expiry and all. The entry's key is `key`.
     pub fn store_entry(&mut self, key: Key, entry: Entry) {
         entry.set_access(access::fresh(self.access_rule, self.now));
+        if let Some(at) = entry.expiry() {
+            self.note_local_expiry(key, at);
+        }
         if matches!(self.access_rule, AccessRule::Lfu { .. })
             && let Some(old) = self.keyspace.db(self.db).get(key)
         {
@@ -239,6 +244,9 @@ impl<'a> Data<'a> {
 
     /// Stores an entry that comes from elsewhere under a key that is free, with the access bits it has.
     pub fn put_entry(&mut self, key: Key, entry: Entry) {
+        if let Some(at) = entry.expiry() {
+            self.note_local_expiry(key, at);
+        }
         self.keyspace.db_mut(self.db).insert(key.hash, entry);
         self.unit.note_event(Event::New, "new", self.db, key.bytes);
     }
@@ -275,6 +283,7 @@ impl<'a> Data<'a> {
 
     /// Sets when a key that exists expires.
     pub fn set_expiry(&mut self, key: Key, at: UnixMillis) {
+        self.note_local_expiry(key, at);
         self.keyspace.db_mut(self.db).set_expiry(key, Some(at));
     }
 
@@ -395,6 +404,17 @@ impl<'a> Data<'a> {
         self.unit.propagate(self.db, argv);
     }
 
+    /// Records that `key` is gone because its time had passed before it came.
+    pub fn propagate_expiry(&mut self, key: Key) {
+        let word = self.deletion(self.config.lazyfree_lazy_expire);
+        self.propagate(&[word, key.bytes]);
+    }
+
+    /// The command that tells replicas of a deletion, where it is another one than the request.
+    pub fn deletion(&self, is_lazy: bool) -> &'static [u8] {
+        if is_lazy { b"UNLINK" } else { b"DEL" }
+    }
+
     /// The request itself is not to be recorded.
     pub fn propagate_nothing(&mut self) {
         self.unit.replaced = true;
@@ -403,6 +423,13 @@ impl<'a> Data<'a> {
     /// Whether this node may delete what has expired, and say so.
     pub fn decides_expiry(&self) -> bool {
         self.expiry_rule == ExpiryRule::Delete
+    }
+
+    /// The master does not know what clients of a replica do, so it will never say that this key has expired.
+    fn note_local_expiry(&mut self, key: Key, at: UnixMillis) {
+        if self.expiry_rule == ExpiryRule::Hide && self.config.replicaof.is_some() {
+            self.local_expiries.note(self.db, key.bytes, at);
+        }
     }
 
     fn is_due(&self, key: Key) -> bool {
@@ -442,7 +469,8 @@ impl<'a> Data<'a> {
             self.discard(entry);
         }
         self.counters.expired += 1;
-        self.unit.add_effect(self.db, &[b"DEL", key.bytes]);
+        let word = self.deletion(self.config.lazyfree_lazy_expire);
+        self.unit.add_effect(self.db, &[word, key.bytes]);
         self.touched(key);
         self.unit
             .note_event(Event::Expired, "expired", self.db, key.bytes);

@@ -267,7 +267,7 @@ impl Engine {
             return Err(error::OUT_OF_MEMORY);
         }
         let writes = spec.has(flag::WRITE);
-        if (writes || spec.name == "ping") && !self.is_replica() && self.cannot_save() {
+        if (writes || spec.name == "ping") && self.cannot_save() {
             return Err(error::CANNOT_SAVE);
         }
         if writes && self.lacks_good_replicas() {

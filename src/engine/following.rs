@@ -90,6 +90,8 @@ pub enum LinkStep {
 pub struct LoadWay {
     /// Kept in the RDB file as well.
     pub to_file: bool,
+    /// Nor may an older RDB file stay.
+    pub removes_file: bool,
 }
 
 impl Following {
@@ -310,13 +312,18 @@ impl Engine {
             self.replace_keyspace(Keyspace::new(self.config.databases as usize));
             self.link_event(Event::DatasetDropped);
         }
+        let removes_file = self.config.removes_sync_files();
+        let way = LoadWay {
+            to_file: !direct && !removes_file,
+            removes_file: !direct && removes_file,
+        };
         log::info!(
             "MASTER <-> REPLICA sync: receiving {} from master {}",
             match framing {
                 payload::Framing::Sized(bytes) => format!("{bytes} bytes"),
                 payload::Framing::Marked(_) => "streamed RDB".to_owned(),
             },
-            if direct { "to parser" } else { "to disk" }
+            if way.to_file { "to disk" } else { "to parser" }
         );
         if direct {
             // What is served meanwhile is the old data of the same history, or nothing.
@@ -330,11 +337,7 @@ impl Engine {
                 ..Loading::default()
             });
         }
-        LinkStep::BeginLoad {
-            load,
-            framing,
-            way: LoadWay { to_file: !direct },
-        }
+        LinkStep::BeginLoad { load, framing, way }
     }
 
     /// The dataset that has been loaded takes the place of the old one, and its history that of ours.
@@ -357,6 +360,7 @@ impl Engine {
     /// Puts another keyspace in place of the present one, which is freed in the background.
     pub fn replace_keyspace(&mut self, keyspace: Keyspace) {
         let mut old = std::mem::replace(&mut self.keyspace, keyspace);
+        self.local_expiries.clear();
         let new = &self.keyspace;
         let now = self.now;
         self.watched.touch_all(|db, key| {
@@ -470,6 +474,7 @@ impl Engine {
         // Executed up to `done`, recorded up to `recorded`.
         let (mut recorded, mut done) = (end_before(first), end_before(first));
         let mut outcome = Flow::Next;
+        let cannot_save = self.cannot_save();
         for index in first..last {
             let (argv, start) = (parser.request(stream, index), end_before(index));
             let mut words = stream[start..].iter();
@@ -483,6 +488,10 @@ impl Engine {
                 // It may ask how far we are, which does not count the question itself.
                 self.record(client, &stream[recorded..start]);
                 recorded = start;
+            }
+            if cannot_save && self.refuses_unsaved(argv) {
+                outcome = Flow::Postponed;
+                break;
             }
             let was_in_transaction = self.is_in_transaction(client);
             if self.execute(client, argv, table::lookup(argv)) == Flow::Postponed {
@@ -608,6 +617,8 @@ impl Engine {
         if self.config.replicaof.take().is_none() {
             return;
         }
+        // From here on every expiry is ours.
+        self.local_expiries.clear();
         // What the link has decided and nobody has carried out yet belongs to the history that we leave.
         let following = &mut self.replication.following;
         following
@@ -638,23 +649,6 @@ impl Engine {
             self.replication.identity.second_offset(),
             self.replication.identity.id()
         );
-    }
-
-    /// Those who wait for something that a replica cannot give are told so.
-    fn release_blocked(&mut self) {
-        use crate::clients::session::Blocked;
-        for key in self.clients.keys() {
-            let waits = self.clients.find(key).is_some_and(|client| {
-                matches!(client.session.blocked, Some(Blocked::ForReplicas { .. }))
-            });
-            if waits {
-                self.unblock(key, |reply| {
-                    reply.error(
-                        "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)",
-                    );
-                });
-            }
-        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the engine asks of the tasks.
 
 use crate::clients::ClientKey;
+use crate::config::{Circumstances, ConfigError};
 use crate::keyspace::KeyspacePicture;
 
 /// One thing to do outside of the lock. Tasks take intents in order.
@@ -22,14 +23,42 @@ pub enum Intent {
         client: ClientKey,
         picture: KeyspacePicture,
     },
+    /// CONFIG SET of where to listen.
+    Listen(ListenRequest),
     /// The settings of listening sockets have changed.
     Rebind,
+    /// Going on would do harm: ends the process with an error.
+    GiveUp { reason: &'static str },
     /// CONFIG REWRITE.
     RewriteConfig { client: ClientKey },
     /// The replica end has something to do: see `Engine::take_link_actions`.
     DriveLink,
     /// Replicas wait for a snapshot.
     FeedReplicas,
+}
+
+/// CONFIG SET of parameters among which is where to listen. They take effect, and `client` is answered, once that is done.
+#[derive(Clone, Debug)]
+pub struct ListenRequest {
+    pub client: ClientKey,
+    /// Names and values.
+    pub pairs: Vec<(Vec<u8>, Vec<u8>)>,
+    pub circumstances: Circumstances,
+    /// The parameter to blame.
+    pub name: &'static str,
+}
+
+impl ListenRequest {
+    /// What the client is told if the addresses cannot be had.
+    pub fn refusal(name: &'static str) -> ConfigError {
+        ConfigError::Refused {
+            name,
+            reason: match name {
+                "port" => "Unable to listen on this port. Check server logs.".into(),
+                _ => "Failed to bind to specified addresses.".into(),
+            },
+        }
+    }
 }
 
 /// Whether SHUTDOWN saves.

@@ -11,6 +11,7 @@
 pub mod authentication;
 pub mod catalogue;
 pub mod categories;
+pub mod collection;
 pub mod command_docs;
 pub mod connections;
 pub mod data;
@@ -51,6 +52,7 @@ use crate::config::Config;
 use crate::journal::Journal;
 use crate::keyspace::Keyspace;
 use crate::keyspace::access::AccessRule;
+use crate::keyspace::local_expiry::LocalExpiries;
 use crate::memory;
 use crate::protocol::reply::ReplyBuffer;
 use crate::pubsub::PubSub;
@@ -105,6 +107,8 @@ pub struct Engine {
     /// How long the lock was held, each time.
     pub held: Histogram,
     pub garbage: Vec<Garbage>,
+    /// Of a writable replica.
+    pub local_expiries: LocalExpiries,
     /// What tasks are asked to do; taken by whoever releases the lock.
     pub intents: Vec<Intent>,
     /// A transaction is being executed: nothing blocks.
@@ -151,6 +155,7 @@ impl Engine {
             slowlog: Slowlog::default(),
             held: Histogram::default(),
             garbage: Vec::new(),
+            local_expiries: LocalExpiries::default(),
             intents: Vec::new(),
             active_expire: true,
             redacted: Vec::new(),
@@ -195,6 +200,7 @@ impl Engine {
             counters: &mut self.counters,
             watched: &mut self.watched,
             garbage: &mut self.garbage,
+            local_expiries: &mut self.local_expiries,
         }
     }
 

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use crate::clients::ClientKey;
 use crate::clients::session::Blocked;
+use crate::cow::element::Ref;
 use crate::journal::effect::Framing;
 use crate::keyspace::Key;
 use crate::keyspace::access::AccessRule;
+use crate::keyspace::entry::Entry;
 
 use super::Engine;
 use super::data::ExpiryRule;
@@ -55,7 +57,37 @@ impl Engine {
         for db in 0..self.keyspace.count() {
             more |= self.keyspace.db_mut(db).sweep_index(SWEEP_SLICE_NOTES);
         }
-        self.delete_due() || more
+        more |= match self.is_replica() {
+            true => self.delete_local_due(),
+            false => self.delete_due(),
+        };
+        more
+    }
+
+    /// On a replica: keys that its own clients gave an expiry. Nobody is told.
+    fn delete_local_due(&mut self) -> bool {
+        let may_expire = self.active_expire
+            && !self.pauses.stop_expiry(self.monotonic)
+            && self.persistence.loading.is_none();
+        if !may_expire || self.local_expiries.is_empty() {
+            return false;
+        }
+        self.unit.recording = false;
+        self.unit.notifying = self.notifies();
+        let mut left = EXPIRE_SLICE_KEYS;
+        while left > 0
+            && let Some((db, key, at)) = self.local_expiries.take_due(self.now)
+        {
+            left -= 1;
+            let key = Key::new(&key);
+            let has_it = |entry: Ref<'_, Entry>| entry.expiry() == Some(at);
+            if self.keyspace.db(db).get(key).is_some_and(has_it) {
+                self.data(db, ExpiryRule::Delete, AccessRule::Leave)
+                    .expire(key);
+            }
+        }
+        self.settle_unit();
+        left == 0
     }
 
     fn delete_due(&mut self) -> bool {

@@ -11,6 +11,8 @@ use crate::memory;
 use crate::snapshot::loading::Counts;
 use crate::snapshot::walk::Progress;
 
+use super::snapshots::SaveJob;
+
 /// Progress and results of snapshots to disk, as INFO persistence shows them.
 pub struct Persistence {
     /// Changes since the last successful save.
@@ -25,6 +27,9 @@ pub struct Persistence {
     /// Saves begun.
     pub saves: u64,
     pub running: Option<RunningSave>,
+    /// Saves whose snapshot has been taken, for the task that carries them out; abandoned ones too, so that they are freed
+    /// off the lock.
+    pub due: Vec<SaveJob>,
     pub scheduled: bool,
     /// When the last background save began.
     pub last_attempt: Option<Duration>,
@@ -35,6 +40,8 @@ pub struct Persistence {
     /// How long the last snapshot held the lock to begin: what fork costs others.
     pub last_start_nanos: u64,
     pub snapshots: u64,
+    /// When the log was told last that writes of our master are applied which cannot be saved.
+    pub warned_unsaved: Option<Duration>,
     /// Held while the file is written: of two saves, the one that began first ends first.
     pub turn: Arc<Mutex<()>>,
 }
@@ -126,6 +133,7 @@ impl Persistence {
             last_retained_bytes: 0,
             saves: 0,
             running: None,
+            due: Vec::new(),
             scheduled: false,
             last_attempt: None,
             last_load_expired: 0,
@@ -133,6 +141,7 @@ impl Persistence {
             loading: None,
             last_start_nanos: 0,
             snapshots: 0,
+            warned_unsaved: None,
             turn: Arc::default(),
         }
     }

@@ -13,6 +13,7 @@ use crate::config::values::ClientClass;
 use crate::engine::intent::Intent;
 use crate::journal::effect::encode_argv;
 use crate::journal::position::{Offset, Position};
+use crate::memory;
 use crate::replication::feed::{self, OutputLimit, Profile, SnapshotId, Target};
 use crate::replication::feeds::{
     Action, Feeds, FeedsConfig, ReplicaId, SnapshotPlan, Stream, Surroundings,
@@ -32,8 +33,18 @@ pub struct Replication {
     pub following: Following,
     /// Snapshots taken for replicas, for the task that walks them.
     due_snapshots: Vec<(SnapshotPlan, Snapshot)>,
-    /// Snapshots whose last rider has left.
+    /// Snapshots whose last rider has left, or that are given up.
     abandoned: Vec<SnapshotId>,
+    /// Snapshots that are being walked, the oldest first.
+    walking: Vec<Walking>,
+}
+
+/// A snapshot for replicas that holds on to the dataset as it was.
+struct Walking {
+    snapshot: SnapshotId,
+    target: Target,
+    /// [`memory::copied_bytes`] when it was taken.
+    copied_at_start: u64,
 }
 
 impl Replication {
@@ -44,6 +55,7 @@ impl Replication {
             following: Following::new(config),
             due_snapshots: Vec::new(),
             abandoned: Vec::new(),
+            walking: Vec::new(),
         }
     }
 }
@@ -144,8 +156,7 @@ impl Engine {
                     self.replication
                         .due_snapshots
                         .retain(|(plan, _)| plan.snapshot != snapshot);
-                    self.replication.abandoned.push(snapshot);
-                    self.intents.push(Intent::FeedReplicas);
+                    self.give_snapshot_up(snapshot);
                 }
                 Action::Ping => {
                     self.journal.append(&ping_line());
@@ -168,6 +179,11 @@ impl Engine {
             .snapshot_begun(plan.snapshot, at, &self.journal, now, &mut actions);
         let riders = plan.riders.clone();
         let (id, target) = (plan.snapshot, plan.target);
+        self.replication.walking.push(Walking {
+            snapshot: id,
+            target,
+            copied_at_start: memory::copied_bytes(),
+        });
         self.replication.due_snapshots.push((plan, snapshot));
         // The lines that announce the snapshot come first, then the socket is lent.
         self.carry_out(actions);
@@ -177,6 +193,41 @@ impl Engine {
             }
         }
         self.intents.push(Intent::FeedReplicas);
+    }
+
+    /// Has the task stop that walks this snapshot; replicas that wait for it are sent away by its end.
+    fn give_snapshot_up(&mut self, snapshot: SnapshotId) {
+        self.forget_walk(snapshot);
+        self.replication.abandoned.push(snapshot);
+        self.intents.push(Intent::FeedReplicas);
+    }
+
+    /// Nothing is held on to any more for this snapshot: all that is left is bytes on their way.
+    pub fn forget_walk(&mut self, snapshot: SnapshotId) {
+        let walking = &mut self.replication.walking;
+        walking.retain(|walk| walk.snapshot != snapshot);
+    }
+
+    /// [`memory::copied_bytes`] when the oldest snapshot for replicas was taken that is still being walked.
+    pub fn oldest_walk(&self) -> Option<u64> {
+        let oldest = self.replication.walking.first()?;
+        Some(oldest.copied_at_start)
+    }
+
+    /// Gives up the oldest snapshot for replicas: they will ask again.
+    pub fn give_oldest_walk_up(&mut self) {
+        if let Some(walk) = self.replication.walking.first() {
+            self.give_snapshot_up(walk.snapshot);
+        }
+    }
+
+    /// Gives up all snapshots that are being written to disk for replicas: for who is about to leave.
+    pub fn give_walks_to_disk_up(&mut self) {
+        let to_disk = |walk: &&Walking| walk.target == Target::Disk;
+        let walks = self.replication.walking.iter().filter(to_disk);
+        for snapshot in walks.map(|walk| walk.snapshot).collect::<Vec<_>>() {
+            self.give_snapshot_up(snapshot);
+        }
     }
 
     fn queue_feed_work(&mut self, replica: ReplicaId, work: FeedWork) {
@@ -208,6 +259,7 @@ impl Engine {
 
     /// A file for replicas is complete.
     pub fn snapshot_file_ready(&mut self, snapshot: SnapshotId, length_bytes: u64) {
+        self.forget_walk(snapshot);
         let mut actions = Vec::new();
         self.replication
             .feeds
@@ -217,6 +269,7 @@ impl Engine {
 
     /// A walk for replicas is over, well or not.
     pub fn snapshot_ended(&mut self, snapshot: SnapshotId, failure: Option<&str>) {
+        self.forget_walk(snapshot);
         let mut actions = Vec::new();
         let now = self.monotonic;
         match failure {

@@ -1,16 +1,18 @@
 //! Snapshots as the engine gives them out, and datasets as it takes them in.
 //!
-//! A save is begun here, carried out by a task ([`Engine::take_save`] gives it what it needs), and ended here. The dataset at
-//! the moment of `take_save` is what gets saved.
+//! A save is begun here, carried out by a task ([`Engine::take_save`] gives it what it needs), and ended here. What SAVE and
+//! BGSAVE save is the dataset at the moment of the command; what follows FLUSHALL is saved once that is done.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use crate::clients::ClientKey;
 use crate::clients::session::Blocked;
 use crate::config::values::MaxmemoryPolicy;
 use crate::journal::effect::Framing;
 use crate::memory;
+use crate::protocol::request::Argv;
 use crate::rdb::value_decoder::Limits;
 use crate::snapshot::loading::{self, Expired, Loaded};
 use crate::snapshot::walk::{Options, Walk};
@@ -18,7 +20,9 @@ use crate::snapshot::{Snapshot, UsageRule};
 
 use super::Engine;
 use super::intent::Intent;
-use super::persistence::{Asker, Cancelled, RunningSave};
+use super::persistence::{Asker, Cancelled};
+use super::spec::flag;
+use super::table;
 
 /// A save to be carried out.
 pub struct SaveJob {
@@ -31,6 +35,9 @@ pub struct SaveJob {
     /// To be held while the file is written.
     pub turn: Arc<Mutex<()>>,
 }
+
+/// Between two warnings that what is applied cannot be saved.
+const UNSAVED_WARNING_PERIOD: Duration = Duration::from_secs(10);
 
 impl Engine {
     /// The dataset and its position at this moment, in time that does not depend on its size.
@@ -65,11 +72,20 @@ impl Engine {
             Asker::Save(client) | Asker::Flush(client) => self.wait_for_task(client),
             Asker::Nobody | Asker::Task => {}
         }
+        if matches!(asker, Asker::Nobody | Asker::Save(_)) {
+            let job = self.prepare_save();
+            self.persistence.due.extend(job);
+        }
         self.intents.push(Intent::Save);
     }
 
-    /// What the save that was begun needs to be carried out; none if it was abandoned.
+    /// What a save that was begun needs to be carried out.
     pub fn take_save(&mut self) -> Option<SaveJob> {
+        self.prepare_save().or_else(|| self.persistence.due.pop())
+    }
+
+    /// Takes the snapshot of the running save, unless that is done.
+    fn prepare_save(&mut self) -> Option<SaveJob> {
         self.persistence
             .running
             .as_ref()
@@ -110,19 +126,39 @@ impl Engine {
         }
     }
 
-    /// Gives up the running save if it retains more than `snapshot-retained-bytes-max`.
+    /// Gives up the oldest snapshots until none retains more than `snapshot-retained-bytes-max`.
     pub fn limit_retained_bytes(&mut self) {
         let limit = self.config.snapshot_retained_bytes_max;
-        let retained = self
-            .persistence
-            .running
-            .as_ref()
-            .map_or(0, RunningSave::retained_bytes);
-        if limit > 0 && retained > limit {
+        if limit == 0 {
+            return;
+        }
+        loop {
+            let save = self.persistence.running.as_ref();
+            let save = save.filter(|save| save.taken);
+            let save = save.map(|save| save.copied_at_start);
+            let walk = self.oldest_walk();
+            // The oldest retains what any other does, and more.
+            let Some(oldest) = save.into_iter().chain(walk).min() else {
+                return;
+            };
+            let retained = memory::copied_bytes() - oldest;
+            if retained <= limit {
+                return;
+            }
+            let is_save = save == Some(oldest);
             log::warn!(
-                "The snapshot retains {retained} bytes, snapshot-retained-bytes-max allows {limit}"
+                "The snapshot {} retains {retained} bytes, snapshot-retained-bytes-max allows {limit}: it is given up",
+                if is_save {
+                    "being saved"
+                } else {
+                    "for replicas"
+                }
             );
-            self.abandon_save();
+            if is_save {
+                self.abandon_save();
+            } else {
+                self.give_oldest_walk_up();
+            }
         }
     }
 
@@ -137,6 +173,27 @@ impl Engine {
             Asker::Flush(client) => self.unblock(client, |reply| reply.ok()),
             Asker::Nobody | Asker::Task => {}
         }
+    }
+
+    /// While nothing can be saved: whether this request of our master must not be applied. A replica that went on would be taken for one
+    /// that has on disk what it has acknowledged.
+    pub fn refuses_unsaved(&mut self, argv: Argv) -> bool {
+        let found = table::lookup(argv).command(argv);
+        if !found.is_ok_and(|command| command.spec.has(flag::WRITE)) {
+            return false;
+        }
+        if !self.config.replica_ignore_disk_write_errors {
+            self.intents.push(Intent::GiveUp {
+                reason: "The master's writes cannot be saved here, and replica-ignore-disk-write-errors is no: giving up",
+            });
+            return true;
+        }
+        let (now, warned) = (self.monotonic, &mut self.persistence.warned_unsaved);
+        if warned.is_none_or(|at| now.saturating_sub(at) >= UNSAVED_WARNING_PERIOD) {
+            *warned = Some(now);
+            log::warn!("Applying the master's writes although they cannot be saved here");
+        }
+        false
     }
 
     /// What FLUSHALL means for the RDB file: a running save is given up, and where there are save points the empty dataset is

@@ -42,6 +42,14 @@ pub enum Fate {
     },
 }
 
+impl Fate {
+    pub fn bytes_sent(&self) -> u64 {
+        match self {
+            Fate::Done { bytes_sent, .. } | Fate::Dropped { bytes_sent, .. } => *bytes_sent,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub enum DropReason {
     /// The peer closed the connection.

@@ -140,7 +140,7 @@ fn set_expiry(data: &mut Data, args: Argv, form: Form, reply: &mut Reply) -> Com
     if at <= data.now && data.decides_expiry() {
         data.delete(key);
         data.wrote(key, 1, Event::Generic, "del");
-        data.propagate(&[b"DEL", key.bytes]);
+        data.propagate_expiry(key);
         return Ok(Outcome::Replied);
     }
     data.set_expiry(key, at);

@@ -13,6 +13,7 @@ pub mod edit;
 pub mod entry;
 pub mod expire;
 pub mod expire_commands;
+pub mod local_expiry;
 pub mod memory_commands;
 pub mod object_commands;
 pub mod scan_commands;

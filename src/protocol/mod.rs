@@ -27,5 +27,6 @@
 //! Source: the RESP specification as Redis 7.2 speaks it.
 
 pub mod answer;
+pub mod argv;
 pub mod reply;
 pub mod request;

@@ -11,6 +11,10 @@ use bytes::Bytes;
 
 use crate::config::words;
 
+use super::argv::{IN_BIG, Part};
+
+pub use super::argv::{Argv, OwnedRequest};
+
 /// Arguments from this size on get a buffer of their own while they arrive.
 pub const BIG_ARGUMENT_BYTES: usize = 32 * 1024;
 
@@ -23,128 +27,6 @@ const BIG_RESERVATION_BYTES: usize = 1024 * 1024;
 const ARGUMENTS_MAX: i64 = i32::MAX as i64;
 const ARGUMENTS_MAX_BEFORE_AUTH: i64 = 10;
 const BULK_BYTES_MAX_BEFORE_AUTH: i64 = 16 * 1024;
-
-/// Where one argument lies: in the bytes that were parsed, or among the big ones.
-#[derive(Clone, Copy, Debug)]
-pub struct Part {
-    start: u32,
-    length: u32,
-}
-
-const IN_BIG: u32 = u32::MAX;
-
-/// The arguments of one request, the command's name first.
-#[derive(Clone, Copy)]
-pub struct Argv<'a> {
-    source: &'a [u8],
-    parts: &'a [Part],
-    big: &'a [Bytes],
-}
-
-impl<'a> Argv<'a> {
-    pub fn len(&self) -> usize {
-        self.parts.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.parts.is_empty()
-    }
-
-    /// # Panics
-    /// If there is no such argument; arity is checked before a command runs.
-    pub fn get(&self, index: usize) -> &'a [u8] {
-        let part = self.parts[index];
-        if part.start == IN_BIG {
-            return &self.big[part.length as usize];
-        }
-        &self.source[part.start as usize..][..part.length as usize]
-    }
-
-    /// The argument's own buffer, if it has one: lets a big value be kept without a copy.
-    pub fn shared(&self, index: usize) -> Option<&'a Bytes> {
-        let part = self.parts[index];
-        (part.start == IN_BIG).then(|| &self.big[part.length as usize])
-    }
-
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = &'a [u8]> + use<'a> {
-        let argv = *self;
-        (0..argv.len()).map(move |index| argv.get(index))
-    }
-
-    /// The arguments from `first` on, as a request of its own.
-    pub fn skip(&self, first: usize) -> Argv<'a> {
-        Argv {
-            parts: &self.parts[first.min(self.parts.len())..],
-            ..*self
-        }
-    }
-
-    /// The first `count` arguments, or all, as a request of its own.
-    pub fn first(&self, count: usize) -> Argv<'a> {
-        Argv {
-            parts: &self.parts[..count.min(self.parts.len())],
-            ..*self
-        }
-    }
-
-    /// Bytes of all arguments together.
-    pub fn payload_bytes(&self) -> usize {
-        self.iter().map(<[u8]>::len).sum()
-    }
-}
-
-/// A request that owns its bytes: queued by MULTI, made by the server, replayed.
-#[derive(Clone, Default)]
-pub struct OwnedRequest {
-    source: Vec<u8>,
-    parts: Vec<Part>,
-    big: Vec<Bytes>,
-}
-
-impl OwnedRequest {
-    pub fn new<'w>(words: impl IntoIterator<Item = &'w [u8]>) -> Self {
-        let mut request = OwnedRequest::default();
-        for word in words {
-            request.push(word);
-        }
-        request
-    }
-
-    fn push(&mut self, word: &[u8]) {
-        self.parts.push(Part {
-            start: self.source.len() as u32,
-            length: word.len() as u32,
-        });
-        self.source.extend_from_slice(word);
-    }
-
-    pub fn argv(&self) -> Argv<'_> {
-        Argv {
-            source: &self.source,
-            parts: &self.parts,
-            big: &self.big,
-        }
-    }
-}
-
-impl From<Argv<'_>> for OwnedRequest {
-    fn from(argv: Argv<'_>) -> Self {
-        let mut request = OwnedRequest::default();
-        for index in 0..argv.len() {
-            match argv.shared(index) {
-                Some(bytes) => {
-                    request.parts.push(Part {
-                        start: IN_BIG,
-                        length: request.big.len() as u32,
-                    });
-                    request.big.push(bytes.clone());
-                }
-                None => request.push(argv.get(index)),
-            }
-        }
-        request
-    }
-}
 
 /// What a peer may send, set by config and by whether it has authenticated.
 #[derive(Clone, Copy, Debug)]

@@ -344,6 +344,7 @@ fn stats(engine: &Engine, text: &mut InfoText) {
         engine.persistence.last_start_nanos / 1000,
     );
     text.field("total_forks", engine.persistence.snapshots);
+    text.field("slave_expires_tracked_keys", engine.local_expiries.len());
     text.field("unexpected_error_replies", stats.unexpected_error_replies);
     text.field("total_error_replies", stats.error_replies);
     text.field("total_reads_processed", clients.reads + replicas.reads);

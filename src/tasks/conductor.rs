@@ -44,7 +44,13 @@ pub async fn run(
             Intent::Digest { client, picture } => {
                 task::spawn(digest::run(lock, client, picture));
             }
-            Intent::Rebind => listeners.rebind(&lock),
+            Intent::Listen(request) => listeners.change(&lock, request).await,
+            Intent::Rebind => listeners.follow(&lock).await,
+            Intent::GiveUp { reason } => {
+                log::error!("{reason}");
+                log::logger().flush();
+                std::process::exit(1);
+            }
             Intent::DriveLink => lock.with(|engine| engine.wake_link()),
             Intent::FeedReplicas => {
                 let (due, abandoned) = lock.with(|engine| engine.take_due_snapshots());

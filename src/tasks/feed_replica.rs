@@ -26,6 +26,10 @@ const PIECE_BYTES: usize = 256 * 1024;
 /// Feeds a replica until it is gone.
 pub async fn feed(connection: Connection, transfers: Transfers) {
     let (key, lock) = (connection.state.key, connection.state.lock.clone());
+    if lock.with(|engine| engine.config.repl_disable_tcp_nodelay) {
+        // A peer that has gone already makes this fail; the first write will tell.
+        let _ = connection.socket().set_nodelay(false);
+    }
     let mut feeding = Feeding {
         cursor: None,
         file: None,
@@ -72,6 +76,9 @@ impl Feeding {
                             return;
                         };
                         let fate = transfers.board(snapshot, key.id.0, socket).recv().await;
+                        if let Ok(fate) = &fate {
+                            lent.note_written_elsewhere(fate.bytes_sent());
+                        }
                         let Ok(Fate::Done { socket, .. }) = fate else {
                             return;
                         };

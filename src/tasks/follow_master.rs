@@ -324,5 +324,9 @@ fn receive(
     if let Some(file) = file {
         file.publish().map_err(|error| error.to_string())?;
     }
+    if way.removes_file {
+        // `rdb-del-sync-files`: the dataset that this file holds is not ours any more. Mostly there is none.
+        let _ = std::fs::remove_file(&path);
+    }
     Ok(loaded)
 }

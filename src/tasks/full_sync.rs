@@ -184,10 +184,15 @@ fn to_sockets(
     let limits = SocketSinkLimits::new(Duration::from_secs(config.repl_timeout.into()));
     let mut sink = Box::new(SocketSink::new(passengers, limits, clock, report));
     transfers.with(plan.snapshot, |transfer| {
-        transfer.brake = Some(sink.brake())
+        let brake = sink.brake();
+        if transfer.cancelled {
+            brake.cancel();
+        }
+        transfer.brake = Some(brake);
     });
     let walked = Walk::new(filtered(snapshot, plan), Options::of(config))
         .run(|chunk: Bytes| sink.accept(chunk));
+    lock.with(|engine| engine.forget_walk(plan.snapshot));
     match walked {
         Ok(_) => sink.finish().map_err(|error: SinkError| error.to_string()),
         Err(error) => {
@@ -238,14 +243,23 @@ fn to_file(
 ) -> Result<(), String> {
     log::info!("Starting BGSAVE for SYNC with target: disk");
     let path = config.dir.join(&config.dbfilename);
+    let wanted = || match transfers.with(plan.snapshot, |transfer| transfer.cancelled) {
+        true => Err(SinkError::Cancelled),
+        false => Ok(()),
+    };
+    // A save writes the same file: of two writers, the one that began first ends first.
+    let turn = lock.with(|engine| Arc::clone(&engine.persistence.turn));
+    let turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
     let mut sink = Box::new(
         FileSink::create(&path, config.rdb_save_incremental_fsync)
             .map_err(|error| error.to_string())?,
     );
-    let walked =
-        Walk::new(filtered(snapshot, plan), Options::of(config)).run(|chunk| sink.accept(chunk));
-    match walked {
-        Ok(_) => sink.finish().map_err(|error| error.to_string())?,
+    let walked = Walk::new(filtered(snapshot, plan), Options::of(config)).run(|chunk| {
+        wanted()?;
+        sink.accept(chunk)
+    });
+    match walked.and_then(|_| wanted()) {
+        Ok(()) => sink.finish().map_err(|error| error.to_string())?,
         Err(error) => {
             let reason = error.to_string();
             sink.abandon(&reason);
@@ -255,9 +269,77 @@ fn to_file(
     let describe = |error: std::io::Error| format!("{}: {error}", path.display());
     let file = File::open(&path).map_err(describe)?;
     let length = file.metadata().map_err(describe)?.len();
+    if config.removes_sync_files() {
+        // Whoever is sent it has it open.
+        log::info!(
+            "The RDB file served replicas only, and nothing is persisted here: it is removed"
+        );
+        std::fs::remove_file(&path).map_err(describe)?;
+    }
+    drop(turn);
     transfers.with(plan.snapshot, |transfer| {
         transfer.file = Some(Arc::new(file))
     });
     lock.with(|engine| engine.snapshot_file_ready(plan.snapshot, length));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use async_std::channel;
+
+    use super::*;
+    use crate::engine::Engine;
+    use crate::replication::feed::Requirement;
+
+    #[test]
+    fn a_file_for_replicas_waits_for_its_turn_and_is_not_made_for_nobody() {
+        let name = format!("sluice-full-sync-{}", std::process::id());
+        let place = std::env::temp_dir().join(name);
+        fs::create_dir_all(&place).expect("a temp directory");
+        let mut config = Config::default();
+        config.dir = place.clone();
+        let file = place.join(&config.dbfilename);
+        fs::write(&file, "old").expect("writable");
+        let engine = Engine::new(config.clone(), Clock::system(), Random::from_seed(1));
+        // Nobody does what is asked for, and nobody needs to.
+        let (intents, _asked) = channel::unbounded();
+        let lock = EngineLock::new(engine, intents, channel::unbounded().0);
+        let transfers = Transfers::default();
+        let plan = |number| SnapshotPlan {
+            snapshot: SnapshotId(number),
+            target: Target::Disk,
+            requirement: Requirement {
+                filter: Filter::Everything,
+                version: None,
+            },
+            riders: Vec::new(),
+        };
+        let write = |number| {
+            let snapshot = lock.with(|engine| engine.take_snapshot());
+            to_file(&lock, &transfers, &config, &plan(number), snapshot)
+        };
+        transfers.cancel(SnapshotId(1));
+        write(1).expect_err("it is not wanted any more");
+        assert_eq!(fs::read(&file).expect("readable"), b"old");
+
+        let turn = lock.with(|engine| Arc::clone(&engine.persistence.turn));
+        std::thread::scope(|scope| {
+            let held = turn.lock().expect("nobody has panicked");
+            let writer = scope.spawn(|| write(2));
+            // Whoever did not wait would most likely be done by now.
+            while Arc::strong_count(&turn) < 3 {
+                std::thread::yield_now();
+            }
+            assert!(transfers.file(SnapshotId(2)).is_none());
+            drop(held);
+            writer.join().expect("no panic").expect("writable");
+        });
+        assert!(transfers.file(SnapshotId(2)).is_some());
+        assert!(fs::read(&file).expect("readable").starts_with(b"REDIS"));
+        assert_eq!(fs::read_dir(&place).expect("readable").count(), 1);
+        fs::remove_dir_all(&place).expect("removable");
+    }
 }

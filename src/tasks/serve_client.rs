@@ -96,6 +96,11 @@ impl State {
             state: self,
         })
     }
+
+    /// So many bytes went out while the socket was lent.
+    pub fn note_written_elsewhere(&self, bytes: u64) {
+        self.wire.note_write(bytes as usize);
+    }
 }
 
 /// Why [`Connection::run`] returned.
@@ -162,6 +167,10 @@ impl Connection {
             self.wait().await;
             self.refresh();
         }
+    }
+
+    pub fn socket(&self) -> &Socket {
+        self.stream.socket()
     }
 
     /// Gives the socket away for a while, out of the reactor. Nothing is to be written any more.

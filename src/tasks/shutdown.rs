@@ -39,6 +39,7 @@ pub async fn run(
         };
         (saves, engine.persistence.loading.is_some())
     });
+    lock.with(|engine| engine.give_walks_to_disk_up());
     if saves && !loading {
         log::info!("Saving the final RDB snapshot before exiting.");
         if !take_snapshot::save_now(&lock).await {

@@ -70,12 +70,14 @@ fn write(job: SaveJob) -> Result<(), SinkError> {
         turn,
         ..
     } = job;
-    // Nothing is behind this lock but the order of files.
-    let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
     let unwanted = || match cancelled.is_set() {
         true => Err(SinkError::Cancelled),
         false => Ok(()),
     };
+    // Not even its turn is waited for, because it holds on to what has changed since.
+    unwanted()?;
+    // Nothing is behind this lock but the order of files.
+    let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
     unwanted()?;
     let mut sink = Box::new(FileSink::create(&path, incremental_sync)?);
     let (chunks, written) = sync_channel(CHUNKS_WAITING_MAX);

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use crate::support::client::Client;
 use crate::support::server::{self, Server};
 use crate::support::transcript::{play, transcript};
 
@@ -204,6 +205,44 @@ fn words_on_the_command_line_win_over_the_file() {
         .start();
     assert_eq!(server.must("CONFIG GET timeout").texts()[1], "18");
     assert_eq!(server.must("CONFIG GET hz").texts()[1], "30");
+}
+
+#[test]
+fn an_address_is_changed_for_good_or_not_at_all() {
+    let server = server::sluice().start();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let taken_port = taken.local_addr().expect("it is bound").port();
+    let mut client = server.client();
+    let refused = client.call(&format!("CONFIG SET hz 27 port {taken_port}"));
+    assert_eq!(
+        refused.text(),
+        "ERR CONFIG SET failed (possibly related to argument 'port') - Unable to listen on this port. Check server logs."
+    );
+    for addresses in ["192.0.2.1", "127.0.0.1 192.0.2.1"] {
+        let refused = client.call(&format!("CONFIG SET bind \"{addresses}\""));
+        assert_eq!(
+            refused.text(),
+            "ERR CONFIG SET failed (possibly related to argument 'bind') - Failed to bind to specified addresses."
+        );
+    }
+    // Nothing has changed, and connections still come in.
+    let settings = server.must("CONFIG GET port").texts();
+    assert_eq!(settings[1], server.port().to_string());
+    assert_eq!(server.must("CONFIG GET bind").texts()[1], "127.0.0.1");
+    assert_ne!(server.must("CONFIG GET hz").texts()[1], "27");
+
+    // The old sockets are in the way of some of these.
+    for addresses in ["*", "127.0.0.1", "127.0.0.1 -::1"] {
+        client.must(&format!("CONFIG SET bind \"{addresses}\""));
+        assert_eq!(server.must("CONFIG GET bind").texts()[1], addresses);
+    }
+    let port = server::free_port();
+    client.must(&format!("CONFIG SET port {port}"));
+    let mut other = Client::connect(port);
+    assert_eq!(other.must("PING").text(), "PONG");
+    assert!(Client::try_connect(server.port()).is_err());
+    other.must(&format!("CONFIG SET port {}", server.port()));
+    server.must("PING");
 }
 
 #[test]

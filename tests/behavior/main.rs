@@ -9,6 +9,7 @@ mod support;
 mod chain_replicas;
 mod configure;
 mod expire_keys;
+mod fail_to_save;
 mod hit_limits;
 mod manage_clients;
 mod observe;

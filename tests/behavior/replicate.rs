@@ -1,6 +1,11 @@
 //! A master and its replicas: the first copy, and staying equal.
 
+use std::net::SocketAddr;
 use std::time::Duration;
+
+use rustix::net::getpeername;
+use rustix::net::sockopt::tcp_nodelay;
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
 use crate::support::agree::assert_agree;
 use crate::support::load::Load;
@@ -256,6 +261,139 @@ fn expiry_is_the_masters_business() {
         replica.must("DBSIZE").integer() == 0
     });
     assert_agree(&master, &replica);
+}
+
+#[test]
+fn a_writable_replica_expires_what_its_own_clients_have_written() {
+    let [master, replica] = [node().start(), node().start()];
+    replica.follow(&master);
+    replica.must("CONFIG SET replica-read-only no");
+    master.must("DEBUG SET-ACTIVE-EXPIRE 0");
+    master.must("SET theirs v PX 50");
+    wait::until("it has arrived", || replica.must("DBSIZE").integer() == 1);
+    for line in [
+        "SET own v PX 50",
+        "SET renamed v PX 50",
+        "RENAME renamed to",
+        "SADD set member",
+        "PEXPIRE set 50",
+        "SET long v EX 1000",
+    ] {
+        replica.must(line);
+    }
+    assert!(replica.info_number("slave_expires_tracked_keys") >= 1);
+    wait::until("what is its own has gone", || {
+        replica.must("DBSIZE").integer() == 2
+    });
+    wait::until("the master's key is hidden", || {
+        replica.must("EXISTS theirs").integer() == 0
+    });
+    assert_eq!(replica.must("DBSIZE").integer(), 2);
+    assert_eq!(replica.info_number("slave_expires_tracked_keys"), 1);
+    assert_eq!(replica.must("EXISTS long").integer(), 1);
+}
+
+#[test]
+fn files_that_only_serve_a_sync_are_removed_where_told() {
+    for removed in ["no", "yes"] {
+        let disk = || {
+            let setup = node().set("repl-diskless-sync", "no");
+            setup.set("rdb-del-sync-files", removed)
+        };
+        let [master, replica, lasting] = [
+            disk().start(),
+            disk().start(),
+            disk().set("save", "3600 100000").start(),
+        ];
+        Load::new(8).commands(500).run(master.port());
+        for replica in [&replica, &lasting] {
+            replica.follow(&master);
+            assert_agree(&master, replica);
+        }
+        let has_file = |server: &Server| server.home().join("dump.rdb").exists();
+        let expected = removed == "no";
+        wait::until("the files are as they should be", || {
+            has_file(&master) == expected && has_file(&replica) == expected
+        });
+        assert!(has_file(&lasting), "where snapshots are wanted, one stays");
+    }
+}
+
+#[test]
+fn a_sync_whose_snapshot_retains_too_much_is_given_up() {
+    let master = node()
+        .set("rdbcompression", "no")
+        .set("snapshot-retained-bytes-max", "500kb")
+        .start();
+    // More than what waits between the walk and a replica that does not read.
+    master.must("DEBUG POPULATE 100000 key 1000");
+    let mut mute = Follower::shake_hands(&master);
+    mute.send(&["PSYNC", "?", "-1"]);
+    assert!(first_line(&mut mute).starts_with("+FULLRESYNC"));
+    master.await_log("for SYNC with target");
+    let writes: Vec<Vec<String>> = (0..10_000)
+        .map(|number| vec!["APPEND".into(), format!("key:{number}"), "more".into()])
+        .collect();
+    master.client().pipeline(&writes);
+    master.await_log("snapshot-retained-bytes-max allows 512000: it is given up");
+    wait::until("the replica is sent away", || {
+        master.info("connected_slaves") == "0"
+    });
+    let replica = node().start();
+    replica.follow(&master);
+    assert_agree(&master, &replica);
+}
+
+#[test]
+fn the_bytes_of_a_snapshot_are_counted_as_sent() {
+    for diskless in ["yes", "no"] {
+        let master = node().set("repl-diskless-sync", diskless);
+        let master = master.set("rdbcompression", "no").start();
+        master.must("DEBUG POPULATE 1000 key 1000");
+        let replica = node().start();
+        replica.follow(&master);
+        assert_agree(&master, &replica);
+        assert!(master.info_number("total_net_repl_output_bytes") > 1_000_000);
+        assert!(master.info_number("total_net_output_bytes") > 1_000_000);
+    }
+}
+
+/// Whether the master's socket to `replica` sends small packets at once; none if this may not be looked at.
+fn sends_at_once(master: &Server) -> Option<bool> {
+    let clients = master.must("CLIENT LIST TYPE replica").text();
+    let address = clients
+        .split(" addr=")
+        .nth(1)?
+        .split(' ')
+        .next()?
+        .to_owned();
+    let process = Pid::from_raw(master.pid() as i32)?;
+    let process = pidfd_open(process, PidfdFlags::empty()).ok()?;
+    for number in 0..200 {
+        let Ok(socket) = pidfd_getfd(&process, number, PidfdGetfdFlags::empty()) else {
+            continue;
+        };
+        let peer = getpeername(&socket).ok().flatten();
+        let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
+        if peer.is_some_and(|peer| peer.to_string() == address) {
+            return tcp_nodelay(&socket).ok();
+        }
+    }
+    None
+}
+
+#[test]
+fn small_packets_to_replicas_wait_for_company_where_told() {
+    for (disabled, expected) in [("no", true), ("yes", false)] {
+        let master = node().set("repl-disable-tcp-nodelay", disabled).start();
+        let replica = node().start();
+        replica.follow(&master);
+        assert_agree(&master, &replica);
+        match sends_at_once(&master) {
+            Some(found) => assert_eq!(found, expected),
+            None => eprintln!("SKIPPED: the sockets of another process may not be looked at here"),
+        }
+    }
 }
 
 #[test]

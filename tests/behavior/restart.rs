@@ -203,6 +203,22 @@ fn keys_that_expired_while_the_server_was_away_are_not_loaded() {
 }
 
 #[test]
+fn what_follows_the_request_to_save_is_not_in_the_file() {
+    for save in ["BGSAVE", "BGSAVE SCHEDULE"] {
+        let mut server = server::sluice().start();
+        server.must("SET k before");
+        let mut client = server.client();
+        client.send_bytes(format!("{save}\r\nSET k after\r\n").as_bytes());
+        assert_eq!(client.reply().text(), "Background saving started");
+        assert_eq!(client.reply().text(), "OK");
+        wait::until("the file is there", || rdb(&server).exists());
+        server.kill();
+        server.start_again();
+        assert_eq!(server.must("GET k").text(), "before", "{save}");
+    }
+}
+
+#[test]
 fn a_file_that_cannot_be_written_stops_the_writes() {
     let server = server::sluice().set("save", "3600 1000").start();
     server.must("SET k v");

@@ -33,6 +33,9 @@ const CALLS: &str = "
     PSETEX k 100000 v
     GETSET k v2
     GETDEL knew
+    CONFIG SET lazyfree-lazy-user-del yes ; SET d 1 ; GETDEL d ; SET d 1 ; DEL d ; CONFIG SET lazyfree-lazy-user-del no
+    CONFIG SET lazyfree-lazy-expire yes ; SET d 1 ; EXPIRE d -1 ; SET d 1 ; GETEX d EXAT 1 ; SET d 1 ; PEXPIREAT d 1 ; CONFIG SET lazyfree-lazy-expire no
+    CONFIG SET lazyfree-lazy-server-del yes ; SET d 1 ; SET e 1 ; RENAME d e ; SADD s 1 ; SPOP s 5 ; CONFIG SET lazyfree-lazy-server-del no
     GETDEL nokey
     MSET a 1 b 2
     MSETNX a 1 c 2

@@ -237,19 +237,24 @@ fn redis_benchmark_runs_its_tests() {
 }
 
 #[test]
-fn redis_py_works_where_it_is_installed() {
+fn redis_py_works() {
     let server = server::sluice().start();
-    let has_it = Command::new("python3")
-        .args(["-c", "import redis"])
-        .output();
-    if !has_it.is_ok_and(|output| output.status.success()) {
+    // A Python of the user's own may hide the one that apt installs modules for.
+    let has_it = |python: &&str| {
+        let output = Command::new(python).args(["-c", "import redis"]).output();
+        output.is_ok_and(|output| output.status.success())
+    };
+    let Some(python) = ["python3", "/usr/bin/python3"].into_iter().find(has_it) else {
+        assert!(!server::reference_is_required(), "there is no redis-py");
         eprintln!("SKIPPED: python3 has no redis module");
         return;
-    }
+    };
     let script = r#"
 import sys, redis
-for protocol in (2, 3):
-    r = redis.Redis(port=int(sys.argv[1]), protocol=protocol, decode_responses=True)
+# RESP3 came with version 5.
+protocols = [{"protocol": 2}, {"protocol": 3}] if int(redis.__version__.split(".")[0]) >= 5 else [{}]
+for protocol in protocols:
+    r = redis.Redis(port=int(sys.argv[1]), decode_responses=True, **protocol)
     r.flushall()
     assert r.set("k", "v", ex=100) and r.get("k") == "v" and 0 < r.ttl("k") <= 100
     r.hset("h", mapping={"a": 1, "b": 2}); assert r.hgetall("h") == {"a": "1", "b": "2"}
@@ -272,7 +277,7 @@ for protocol in (2, 3):
     assert r.role()[0] in ("master", b"master") and isinstance(r.command_count(), int)
 print("fine")
 "#;
-    let mut command = Command::new("python3");
+    let mut command = Command::new(python);
     command.args(["-c", script, &server.port().to_string()]);
     assert!(run(command).contains("fine"));
 }

@@ -27,7 +27,7 @@ use node::Sabotage;
 use world::Options;
 
 /// Seeds of an ordinary test run.
-const SEEDS: u64 = 2000;
+const SEEDS: u64 = 4000;
 const ORDERLY_SEEDS: u64 = 100;
 
 /// So that a seed is the same run in every process.

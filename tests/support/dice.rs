@@ -1,11 +1,17 @@
 //! Random numbers from a seed, so that a failure can be run again: splitmix64, which is enough for tests.
+//!
+//! `SLUICE_SHIFT=n` gives each seed other numbers than it has without: a test whose seeds are fixed does something new.
+
+use std::sync::OnceLock;
 
 #[derive(Clone)]
 pub struct Dice(u64);
 
 impl Dice {
     pub fn new(seed: u64) -> Self {
-        Dice(seed)
+        static SHIFT: OnceLock<u64> = OnceLock::new();
+        let shift = *SHIFT.get_or_init(|| Dice::seed_from("SLUICE_SHIFT", 0));
+        Dice(seed ^ shift.wrapping_mul(0xD6E8_FEB8_6659_FD93))
     }
 
     /// A seed from the environment variable, else the given one.

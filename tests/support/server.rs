@@ -65,15 +65,19 @@ pub fn redis() -> Option<Setup> {
     match redis_binary("redis-server") {
         Some(binary) => Some(Setup::new(Program::Redis, binary)),
         None => {
-            let required = std::env::var("SLUICE_REQUIRE_REDIS").is_ok_and(|value| value == "1");
             assert!(
-                !required,
+                !reference_is_required(),
                 "SLUICE_REQUIRE_REDIS=1, but there is no redis-server"
             );
             eprintln!("SKIPPED: no redis-server in PATH nor in REDIS_SERVER; nothing was compared");
             None
         }
     }
+}
+
+/// Whether a missing reference, or a missing client of it, is a failure: `SLUICE_REQUIRE_REDIS=1`.
+pub fn reference_is_required() -> bool {
+    std::env::var("SLUICE_REQUIRE_REDIS").is_ok_and(|value| value == "1")
 }
 
 /// True if the program under test is the reference itself: how these tests are tested. Tests of what only Sluice does
@@ -162,6 +166,12 @@ impl Setup {
     /// Runs in an existing directory, which is not removed at the end.
     pub fn home(mut self, home: &Path) -> Setup {
         self.home = Some(home.to_path_buf());
+        self
+    }
+
+    /// Started by a script that takes the same words.
+    pub fn started_by(mut self, script: &Path) -> Setup {
+        self.binary = script.to_path_buf();
         self
     }
 

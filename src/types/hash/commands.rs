@@ -2,10 +2,10 @@
 
 use crate::compact::Element;
 use crate::config::Config;
+use crate::engine::collection::{Named, remove_elements, scan_elements};
 use crate::engine::data::{Data, Event};
 use crate::engine::error::{self, CommandError};
 use crate::engine::random_count::RandomCount;
-use crate::engine::scan::{self, ScanOptions, ScanReply};
 use crate::engine::spec::flag::{DENYOOM, FAST, READONLY, WRITE};
 use crate::engine::spec::{CommandResult, ONE_KEY, Outcome, Spec};
 use crate::keyspace::Key;
@@ -244,25 +244,7 @@ fn hlen(data: &mut Data, args: Argv, reply: &mut Reply) -> CommandResult {
 
 /// HDEL key field [field ...]
 fn hdel(data: &mut Data, args: Argv, reply: &mut Reply) -> CommandResult {
-    let key = Key::new(args.get(1));
-    let Some(mut hash) = data.write::<Hash>(key)? else {
-        reply.integer(0);
-        return Ok(Outcome::Replied);
-    };
-    let mut removed = 0;
-    for field in args.skip(2).iter() {
-        removed += u64::from(hash.remove(field));
-    }
-    let is_empty = hash.is_empty();
-    drop(hash);
-    if removed > 0 {
-        data.wrote(key, removed, Event::Hash, "hdel");
-    }
-    if is_empty {
-        data.delete_emptied(key);
-    }
-    reply.integer(removed as i64);
-    Ok(Outcome::Replied)
+    remove_elements::<Hash>(data, args, reply, Event::Hash, "hdel")
 }
 
 /// HEXISTS key field
@@ -381,29 +363,21 @@ fn hrandfield(data: &mut Data, args: Argv, reply: &mut Reply) -> CommandResult {
 
 /// HSCAN key cursor [MATCH pattern] [COUNT count]
 fn hscan(data: &mut Data, args: Argv, reply: &mut Reply) -> CommandResult {
-    let cursor = scan::parse_cursor(args.get(2))?;
-    let Some(hash) = data.read::<Hash>(Key::new(args.get(1)))? else {
-        scan::reply_empty(reply);
-        return Ok(Outcome::Replied);
-    };
-    let options = ScanOptions::parse(args, 3, false)?;
-    let mut digits = Digits::new();
-    let mut answer = ScanReply::begin(reply);
-    let cursor = options.walk(cursor, |cursor| {
-        let mut visited = 0;
-        let next = hash.scan(cursor, |field, value| {
-            visited += 1;
-            let text = field.text(&mut digits);
-            if options.matches(text) {
-                reply.bulk(text);
-                reply.element(value);
-                answer.length += 2;
-            }
-        });
-        (next, visited)
-    });
-    answer.finish(reply, cursor);
-    Ok(Outcome::Replied)
+    scan_elements(data, args, reply, |hash: &Hash, cursor, page| {
+        hash.scan(cursor, |field, value| {
+            page.visit_pair(field, |reply| reply.element(value));
+        })
+    })
+}
+
+impl Named for Hash {
+    fn remove(&mut self, field: &[u8]) -> bool {
+        Hash::remove(self, field)
+    }
+
+    fn is_empty(&self) -> bool {
+        Hash::is_empty(self)
+    }
 }
 
 #[cfg(test)]

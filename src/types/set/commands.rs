@@ -3,10 +3,10 @@
 use smallvec::SmallVec;
 
 use crate::config::Config;
+use crate::engine::collection::{Named, remove_elements, scan_elements};
 use crate::engine::data::{Data, Event};
 use crate::engine::error;
 use crate::engine::random_count::RandomCount;
-use crate::engine::scan::{self, ScanOptions, ScanReply};
 use crate::engine::spec::flag::{DENYOOM, FAST, READONLY, WRITE};
 use crate::engine::spec::{CommandResult, ONE_KEY, Outcome, Spec, TWO_KEYS};
 use crate::keyspace::Key;
@@ -112,25 +112,7 @@ fn sadd(data: &mut Data, args: Argv, reply: &mut Reply) -> CommandResult {
 
 /// SREM key member [member ...]
 fn srem(data: &mut Data, args: Argv, reply: &mut Reply) -> CommandResult {
-    let key = Key::new(args.get(1));
-    let Some(mut set) = data.write::<Set>(key)? else {
-        reply.integer(0);
-        return Ok(Outcome::Replied);
-    };
-    let mut removed = 0;
-    for member in args.skip(2).iter() {
-        removed += u64::from(set.remove(member));
-    }
-    let is_empty = set.is_empty();
-    drop(set);
-    if removed > 0 {
-        data.wrote(key, removed, Event::Set, "srem");
-    }
-    if is_empty {
-        data.delete_emptied(key);
-    }
-    reply.integer(removed as i64);
-    Ok(Outcome::Replied)
+    remove_elements::<Set>(data, args, reply, Event::Set, "srem")
 }
 
 /// SISMEMBER key member
@@ -374,28 +356,21 @@ fn smove(data: &mut Data, args: Argv, reply: &mut Reply) -> CommandResult {
 
 /// SSCAN key cursor [MATCH pattern] [COUNT count]
 fn sscan(data: &mut Data, args: Argv, reply: &mut Reply) -> CommandResult {
-    let cursor = scan::parse_cursor(args.get(2))?;
-    let Some(set) = data.read::<Set>(Key::new(args.get(1)))? else {
-        scan::reply_empty(reply);
-        return Ok(Outcome::Replied);
-    };
-    let options = ScanOptions::parse(args, 3, false)?;
-    let mut digits = Digits::new();
-    let mut answer = ScanReply::begin(reply);
-    let cursor = options.walk(cursor, |cursor| {
-        let mut visited = 0;
-        let next = set.scan(cursor, |member| {
-            visited += 1;
-            let text = member.text(&mut digits);
-            if options.matches(text) {
-                reply.bulk(text);
-                answer.length += 1;
-            }
-        });
-        (next, visited)
-    });
-    answer.finish(reply, cursor);
-    Ok(Outcome::Replied)
+    scan_elements(data, args, reply, |set: &Set, cursor, page| {
+        set.scan(cursor, |member| {
+            page.visit(member);
+        })
+    })
+}
+
+impl Named for Set {
+    fn remove(&mut self, member: &[u8]) -> bool {
+        Set::remove(self, member)
+    }
+
+    fn is_empty(&self) -> bool {
+        Set::is_empty(self)
+    }
 }
 
 /// All members, as a set.

@@ -4,14 +4,14 @@
 use smallvec::SmallVec;
 
 use crate::config::Config;
+use crate::engine::collection::{Named, remove_elements, scan_elements};
 use crate::engine::data::{Data, Event};
 use crate::engine::error::{self, CommandError};
 use crate::engine::random_count::RandomCount;
-use crate::engine::scan::{self, ScanOptions, ScanReply};
 use crate::engine::spec::flag::{DENYOOM, FAST, READONLY, WRITE};
 use crate::engine::spec::{CommandResult, ONE_KEY, Outcome, Spec};
 use crate::keyspace::Key;
-use crate::number::{self, Digits, DoubleText};
+use crate::number::{self, DoubleText};
 use crate::protocol::reply::Reply;
 use crate::protocol::request::Argv;
 
@@ -248,26 +248,7 @@ impl AddOptions {
 
 /// ZREM key member [member ...]
 fn zrem(data: &mut Data, args: Argv, reply: &mut Reply) -> CommandResult {
-    let key = Key::new(args.get(1));
-    let mut removed = 0;
-    let mut is_emptied = false;
-    if let Some(mut set) = data.write::<SortedSet>(key)? {
-        for member in args.iter().skip(2) {
-            removed += u64::from(set.remove(member).is_some());
-            is_emptied = set.is_empty();
-            if is_emptied {
-                break;
-            }
-        }
-    }
-    if removed > 0 {
-        data.wrote(key, removed, Event::SortedSet, "zrem");
-        if is_emptied {
-            data.delete_emptied(key);
-        }
-    }
-    reply.integer(removed as i64);
-    Ok(Outcome::Replied)
+    remove_elements::<SortedSet>(data, args, reply, Event::SortedSet, "zrem")
 }
 
 /// ZCARD key
@@ -376,29 +357,22 @@ fn zrandmember(data: &mut Data, args: Argv, reply: &mut Reply) -> CommandResult 
 
 /// ZSCAN key cursor [MATCH pattern] [COUNT count]
 fn zscan(data: &mut Data, args: Argv, reply: &mut Reply) -> CommandResult {
-    let cursor = scan::parse_cursor(args.get(2))?;
-    let Some(set) = data.read::<SortedSet>(Key::new(args.get(1)))? else {
-        scan::reply_empty(reply);
-        return Ok(Outcome::Replied);
-    };
-    let options = ScanOptions::parse(args, 3, false)?;
-    let mut digits = Digits::new();
-    let mut found = ScanReply::begin(reply);
-    let cursor = options.walk(cursor, |cursor| {
-        let mut visited = 0;
-        let next = set.scan(cursor, |scored| {
-            visited += 1;
-            let member = scored.member.text(&mut digits);
-            if options.matches(member) {
-                reply.bulk(member);
-                reply.bulk(DoubleText::of(scored.score).as_bytes());
-                found.length += 2;
-            }
-        });
-        (next, visited)
-    });
-    found.finish(reply, cursor);
-    Ok(Outcome::Replied)
+    scan_elements(data, args, reply, |set: &SortedSet, cursor, page| {
+        set.scan(cursor, |scored| {
+            let score = DoubleText::of(scored.score);
+            page.visit_pair(scored.member, |reply| reply.bulk(score.as_bytes()));
+        })
+    })
+}
+
+impl Named for SortedSet {
+    fn remove(&mut self, member: &[u8]) -> bool {
+        SortedSet::remove(self, member).is_some()
+    }
+
+    fn is_empty(&self) -> bool {
+        SortedSet::is_empty(self)
+    }
 }
 
 // What the commands of sorted sets share.

@@ -197,7 +197,8 @@ fn getdel(data: &mut Data, args: Argv, reply: &mut Reply) -> CommandResult {
     if reply_value(data, key, reply)? {
         data.delete(key);
         data.wrote(key, 1, Event::Generic, "del");
-        data.propagate(&[b"DEL", key.bytes]);
+        let word = data.deletion(data.config.lazyfree_lazy_user_del);
+        data.propagate(&[word, key.bytes]);
     }
     Ok(Outcome::Replied)
 }
@@ -215,7 +216,7 @@ fn getex(data: &mut Data, args: Argv, reply: &mut Reply) -> CommandResult {
             if moment.is_absolute() && at <= data.now && data.decides_expiry() {
                 data.delete(key);
                 data.wrote(key, 1, Event::Generic, "del");
-                data.propagate(&[b"DEL", key.bytes]);
+                data.propagate_expiry(key);
             } else {
                 data.set_expiry(key, at);
                 data.wrote(key, 1, Event::Generic, "expire");
