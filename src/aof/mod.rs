@@ -15,5 +15,7 @@
 //! Everything here blocks, and goes through [`disk::Disk`], so that tests can make each step fail. Knows no key, no socket
 //! and no engine.
 
+pub mod crc;
 pub mod disk;
 pub mod manifest;
+pub mod names;
