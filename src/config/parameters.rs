@@ -11,7 +11,8 @@ use super::kinds::{Kind, TEXT, int, memory};
 use super::parameter::table_of_fields;
 use super::values::{
     AppendFsync, BindAddress, DisklessLoad, ListpackSize, LogLevel, MasterAddress, MaxmemoryPolicy,
-    MemoryShare, OutputBufferLimit, Permission, PubsubDefault, SavePoint, ShutdownOptions,
+    MemoryShare, NewerRdb, OutputBufferLimit, Permission, PubsubDefault, SavePoint,
+    ShutdownOptions,
 };
 
 const I32_MAX: i64 = i32::MAX as i64;
@@ -139,6 +140,12 @@ table_of_fields! {
     aof_rewrite_incremental_fsync: bool = Kind::Bool, "yes";
     /// Load an AOF whose last command is incomplete, up to there, instead of refusing to start.
     aof_load_truncated: bool = Kind::Bool, "yes";
+    /// Bytes at the end of an AOF that may be no commands at all, as after a loss of power, and are cut off when it is
+    /// loaded, instead of refusing to start; 0 accepts none.
+    aof_load_corrupt_tail_max_size: u64 = memory(0, I64_MAX), "0";
+    /// Ours: what to do at start about an RDB file that was written after the AOF and does not belong to its history, as
+    /// after a time without AOF: refuse to start, load it in place of the AOF, or ignore it.
+    aof_newer_rdb: NewerRdb = Kind::Words(NewerRdb::WORDS), "refuse";
     /// Write the base of the AOF as RDB, which is smaller and loads faster than commands.
     aof_use_rdb_preamble: bool = Kind::Bool, "yes";
     /// Annotate the AOF with the time, so that it can be cut at a moment.

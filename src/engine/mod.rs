@@ -28,6 +28,7 @@ pub mod periodic;
 pub mod persistence;
 pub mod publish;
 pub mod random_count;
+pub mod replaying;
 pub mod replication;
 pub mod replication_info;
 pub mod scan;

@@ -25,6 +25,8 @@ use crate::rdb::decoder::{self, Decoder, Event, KeyHead};
 use crate::rdb::error::{Problem, RdbError};
 use crate::rdb::value_decoder::{Built, Limits, ValueBuilder};
 
+pub use about::about_of;
+
 use about::AboutReader;
 use inserter::{Batch, Inserter};
 

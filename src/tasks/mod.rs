@@ -2,6 +2,7 @@
 
 pub mod accept;
 pub mod boot;
+pub mod choose_dataset;
 pub mod conductor;
 pub mod digest;
 pub mod engine_lock;
@@ -10,8 +11,11 @@ pub mod follow_master;
 pub mod full_sync;
 pub mod listen;
 pub mod load;
+pub mod load_aof;
 pub mod logging;
+pub mod read_aof;
 pub mod reclaim;
+pub mod restart;
 pub mod rewrite_config;
 pub mod sample_memory;
 pub mod serve_client;
