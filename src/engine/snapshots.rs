@@ -143,8 +143,7 @@ impl Engine {
     /// saved. True if `client` waits for that: its answer, OK, comes then.
     pub fn save_after_flush(&mut self, client: ClientKey) -> bool {
         self.abandon_save();
-        // A flush that is read from the AOF is not the last word on the dataset.
-        if self.config.save.is_empty() || self.persistence.loading.is_some() {
+        if self.config.save.is_empty() {
             return false;
         }
         let may_wait = !self.in_exec && !self.clients.get(client).session.is_master();

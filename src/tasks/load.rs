@@ -188,9 +188,9 @@ fn report(lock: &EngineLock, counts: Counts, about: &About) {
     });
 }
 
-/// Tells what the file has said about itself, and what it had.
-pub fn log_loaded(loaded: &Loaded, now: UnixMillis, took: Duration) {
-    let Loaded { about, counts, .. } = loaded;
+/// Tells what the file has said about itself.
+pub fn log_about(loaded: &Loaded, now: UnixMillis) {
+    let about = &loaded.about;
     if let Some(version) = &about.server_version {
         log::info!("Loading RDB produced by version {version}");
     }
@@ -205,6 +205,11 @@ pub fn log_loaded(loaded: &Loaded, now: UnixMillis, took: Duration) {
     if about.aof_base {
         log::info!("RDB is base AOF");
     }
+}
+
+fn log_loaded(loaded: &Loaded, now: UnixMillis, took: Duration) {
+    log_about(loaded, now);
+    let counts = loaded.counts;
     log::info!(
         "Done loading RDB, keys loaded: {}, keys expired: {}.",
         counts.keys,

@@ -1,63 +1,73 @@
 //! Loads a dataset from the files of an AOF: at start, and again for DEBUG LOADAOF.
 //!
-//! Started by the restart (`restart.rs`) and by the conductor; runs on a thread that may block, beside the one that reads
-//! (`read_aof.rs`). Requests are run under the engine's lock, a batch at a time; clients get their -LOADING in between. Ends
-//! with the dataset in place, and what is known of the files ([`LoadedAof`]); or with the first fault.
+//! Started by the restart (`restart.rs`); runs on a thread that may block, beside the one that reads (`read_aof.rs`).
+//! Requests are run by an engine of their own, which nobody else knows: the one that serves clients is told how far it is, and
+//! takes the keyspace over in one step at the end. So loading holds nobody up, and nothing half loaded is ever seen.
 
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
-use std::time::Duration;
 
 use crate::aof::disk::Disk;
+use crate::clock::Clock;
+use crate::config::Config;
 use crate::engine::Engine;
 use crate::engine::replaying::{Batch, Replay};
 use crate::journal::position::Position;
-use crate::keyspace::Key;
-use crate::snapshot::loading::{Expired, Loaded};
+use crate::keyspace::{Key, Keyspace};
+use crate::random::Random;
+use crate::snapshot::loading::{Counts, Expired, Loaded};
 
 use super::engine_lock::EngineLock;
 use super::load;
 use super::read_aof::{FileEnd, Piece, Reader, Source};
 
-/// What loading has found out.
-#[derive(Debug)]
+/// What the files hold, and how they were found to be.
 pub struct LoadedAof {
+    /// All that stands before the first fault.
+    pub keyspace: Keyspace,
     /// For each file that was looked at, in order. A fault stands at the last one only.
     pub ends: Vec<FileEnd>,
     /// Selected at the end of the last file, unless nothing was.
     pub selected: Option<u32>,
     /// Where the RDB at the head of the first file says that it stands.
     pub base_position: Option<Position>,
+    /// Keys of the RDB.
+    pub counts: Counts,
+    /// Changes that the requests have made, as they count for save points.
+    pub changes: u64,
 }
 
-/// Reads the files and runs what they hold on the present dataset, which is empty or, below an RDB, will be replaced. All that
-/// stands before a fault has been run when this returns.
+/// Reads the files and runs what they hold.
 ///
 /// # Errors
 /// No second thread could be started.
 pub fn load(lock: &EngineLock, disk: &dyn Disk, sources: &[Source]) -> Result<LoadedAof, String> {
-    let options = lock.with(|engine| engine.load_options(Expired::Keep, None));
+    let mut engine = lock.with(|engine| private_engine(&engine.config, &engine.clock));
+    engine.refresh_time();
+    let options = engine.load_options(Expired::Keep, None);
     let (pieces, arriving) = sync_channel(PIECES_WAITING_MAX);
     let (emptied, spare) = sync_channel(PIECES_WAITING_MAX);
     thread::scope(|scope| {
         let reading = thread::Builder::new()
             .name("aof-read".into())
             .spawn_scoped(scope, move || {
-                Reader {
+                let reader = Reader {
                     disk,
                     options,
                     pieces,
                     spare,
-                }
-                .read_all(sources)
+                };
+                reader.read_all(sources)
             })
             .map_err(|error| format!("no thread to load with: {error}"))?;
         let mut runner = Runner {
             lock,
+            engine,
             emptied,
             replay: Replay::default(),
             open: Vec::new(),
             base_position: None,
+            counts: Counts::default(),
             is_first: true,
         };
         for piece in arriving {
@@ -72,23 +82,39 @@ pub fn load(lock: &EngineLock, disk: &dyn Disk, sources: &[Source]) -> Result<Lo
             ends,
             selected: runner.replay.selected.map(|db| db as u32),
             base_position: runner.base_position,
+            counts: runner.counts,
+            changes: runner.engine.persistence.dirty,
+            keyspace: runner.engine.keyspace,
         })
     })
 }
 
+/// An engine with these settings that saves nothing and follows nobody.
+fn private_engine(config: &Config, clock: &Clock) -> Engine {
+    let mut config = config.clone();
+    config.save.clear();
+    config.replicaof = None;
+    // Nothing that is random here may show: what is random in a command stands in the file.
+    Engine::new(config, clock.clone(), Random::from_seed(0))
+}
+
 /// Runs what arrives.
 struct Runner<'a> {
+    /// Of the engine that is told how far the load is.
     lock: &'a EngineLock,
+    engine: Engine,
     emptied: SyncSender<Batch>,
     replay: Replay,
     /// Batches whose end belongs to a transaction that is still open, with the first request that was not run.
     open: Vec<(Batch, usize)>,
     base_position: Option<Position>,
+    counts: Counts,
     is_first: bool,
 }
 
 impl Runner<'_> {
     fn take(&mut self, piece: Piece) {
+        self.engine.refresh_time();
         match piece {
             Piece::Begin => {
                 self.open.clear();
@@ -102,51 +128,64 @@ impl Runner<'_> {
                 bytes,
             } => self.take_requests(batch, whole, bytes),
         }
+        self.engine.garbage.clear();
     }
 
-    fn take_dataset(&mut self, loaded: Loaded) {
-        let (now, took) = self.lock.with(|engine| (engine.now, Duration::ZERO));
-        load::log_loaded(&loaded, now, took);
-        if std::mem::take(&mut self.is_first) {
+    fn take_dataset(&mut self, mut loaded: Loaded) {
+        load::log_about(&loaded, self.engine.now);
+        if self.is_first {
             self.base_position = loaded.about.position;
         }
-        let bytes = loaded.counts.bytes;
-        self.lock.with(|engine| {
-            take_in(engine, loaded);
-            progress(engine, bytes);
-        });
+        self.is_first = false;
+        let counts = loaded.counts;
+        self.counts.keys += counts.keys;
+        self.counts.empty += counts.empty;
+        if self.engine.keyspace.is_empty() {
+            self.engine.keyspace = loaded.keyspace;
+        } else {
+            // Not what anybody writes, but what Redis reads: an RDB at the head of a segment.
+            for db in 0..loaded.keyspace.count() {
+                let table = loaded.keyspace.db_mut(db).take();
+                for entry in table.iter() {
+                    let key = Key::new(entry.key());
+                    let database = self.engine.keyspace.db_mut(db);
+                    database.insert(key.hash, entry.clone());
+                }
+            }
+        }
+        self.progress(counts.bytes);
     }
 
     fn take_requests(&mut self, batch: Batch, whole: usize, bytes: u64) {
+        self.is_first = false;
         if whole > 0 {
             for (earlier, from) in std::mem::take(&mut self.open) {
-                self.run(&earlier, from, earlier.len());
+                let all = from..earlier.len();
+                self.engine.replay(&mut self.replay, &earlier, all);
                 self.give_back(earlier);
             }
         }
-        self.run(&batch, 0, whole);
-        self.lock.with(|engine| progress(engine, bytes));
+        self.engine.replay(&mut self.replay, &batch, 0..whole);
         if whole < batch.len() {
             self.open.push((batch, whole));
         } else {
             self.give_back(batch);
         }
-    }
-
-    fn run(&mut self, batch: &Batch, from: usize, to: usize) {
-        let mut at = from;
-        while at < to {
-            let end = to.min(at + REQUESTS_PER_LOCK);
-            let replay = &mut self.replay;
-            self.lock
-                .with(|engine| engine.replay(replay, batch, at..end));
-            at = end;
-        }
+        self.progress(bytes);
     }
 
     fn give_back(&mut self, batch: Batch) {
         // A full channel: there are enough of them.
         let _ = self.emptied.try_send(batch);
+    }
+
+    fn progress(&self, bytes: u64) {
+        self.lock.with(|engine| {
+            engine.persistence.count_load(self.counts);
+            if let Some(loading) = &mut engine.persistence.loading {
+                loading.loaded_bytes += bytes;
+            }
+        });
     }
 
     fn tell_failures(&self) {
@@ -159,32 +198,8 @@ impl Runner<'_> {
     }
 }
 
-/// Puts the dataset of an RDB in place of an empty one, or its keys among those that are there.
-fn take_in(engine: &mut Engine, mut loaded: Loaded) {
-    if engine.keyspace.is_empty() {
-        return engine.install(loaded, false);
-    }
-    engine.persistence.count_load(loaded.counts);
-    for db in 0..loaded.keyspace.count() {
-        let table = loaded.keyspace.db_mut(db).take();
-        for entry in table.iter() {
-            let key = Key::new(entry.key());
-            engine.keyspace.db_mut(db).insert(key.hash, entry.clone());
-        }
-    }
-}
-
-fn progress(engine: &mut Engine, bytes: u64) {
-    if let Some(loading) = &mut engine.persistence.loading {
-        loading.loaded_bytes += bytes;
-    }
-}
-
 /// Pieces that may wait for the thread that runs them.
 const PIECES_WAITING_MAX: usize = 8;
-
-/// Requests that are run under one lock.
-const REQUESTS_PER_LOCK: usize = 1024;
 
 #[cfg(test)]
 mod tests {
@@ -196,6 +211,7 @@ mod tests {
     use super::super::read_aof::Fault;
     use super::*;
     use crate::aof::disk::RealDisk;
+    use crate::aof::scan::Ending;
     use crate::clock::Clock;
     use crate::config::Config;
     use crate::engine::persistence::Loading;
@@ -232,11 +248,10 @@ mod tests {
         }
 
         /// Loads one file; what it came to, and the dataset.
-        fn load(&self, bytes: &[u8]) -> (FileEnd, EngineLock) {
+        fn load(&self, bytes: &[u8]) -> (FileEnd, Keyspace) {
             let source = self.source("file", bytes);
-            let lock = node();
-            let mut loaded = load(&lock, &RealDisk, &[source]).expect("two threads");
-            (loaded.ends.pop().expect("one file"), lock)
+            let mut loaded = load(&node(), &RealDisk, &[source]).expect("two threads");
+            (loaded.ends.pop().expect("one file"), loaded.keyspace)
         }
     }
 
@@ -254,12 +269,16 @@ mod tests {
         bytes
     }
 
-    fn digest(lock: &EngineLock) -> String {
-        lock.with(|engine| Digest::of_dataset(&engine.keyspace.picture()).to_string())
+    fn digest(keyspace: &Keyspace) -> String {
+        Digest::of_dataset(&keyspace.picture()).to_string()
     }
 
-    fn keys(lock: &EngineLock) -> usize {
-        lock.with(|engine| engine.keyspace.len())
+    fn ending(end: &FileEnd) -> &Ending {
+        &end.outcome.as_ref().expect("it was scanned").ending
+    }
+
+    fn whole(end: &FileEnd) -> u64 {
+        end.outcome.as_ref().expect("it was scanned").good.byte
     }
 
     #[test]
@@ -288,35 +307,21 @@ mod tests {
             .iter()
             .flat_map(|line| command(line))
             .collect();
-        let (end, lock) = files.load(&bytes);
+        let (end, keyspace) = files.load(&bytes);
         assert!(end.is_whole(), "{end:?}");
         assert_eq!(
-            (end.whole(), end.journal_bytes(0)),
+            (whole(&end), end.journal_bytes(0)),
             (bytes.len() as u64, bytes.len() as u64)
         );
-        lock.with(|engine| {
-            assert_eq!(
-                engine.keyspace.db(0).len(),
-                2,
-                "what has expired stays until it is deleted"
-            );
-            assert_eq!(engine.keyspace.db(3).len(), 2);
-            assert_eq!(engine.journal.end().0, 0);
-            assert_eq!(engine.stats.commands_processed, 0);
-            assert_eq!(
-                engine
-                    .persistence
-                    .loading
-                    .as_ref()
-                    .map(|loading| loading.loaded_bytes),
-                Some(bytes.len() as u64)
-            );
-            assert!(engine.clients.is_empty());
-        });
+        assert_eq!(
+            keyspace.db(0).len(),
+            2,
+            "what has expired stays until it is deleted"
+        );
+        assert_eq!(keyspace.db(3).len(), 2);
         let bytes: Vec<u8> = lines.iter().flat_map(|line| command(line)).collect();
-        let (_, lock) = files.load(&bytes);
-        assert_eq!(keys(&lock), 1);
-        assert!(lock.with(|engine| engine.persistence.running.is_none()));
+        let (_, keyspace) = files.load(&bytes);
+        assert_eq!(keyspace.len(), 1);
     }
 
     #[test]
@@ -328,23 +333,22 @@ mod tests {
             vec!["RPUSH l x y"],
             vec!["MULTI", "DEL a", "SET c 1", "EXEC"],
         ];
-        let mut ends = vec![(0, digest(&node()))];
+        let mut ends = vec![(0, digest(&Keyspace::new(16)))];
         let mut bytes = Vec::new();
         for unit in &units {
             bytes.extend(unit.iter().flat_map(|line| command(line)));
-            let (end, lock) = files.load(&bytes);
+            let (end, keyspace) = files.load(&bytes);
             assert!(end.is_whole());
-            ends.push((bytes.len() as u64, digest(&lock)));
+            ends.push((bytes.len() as u64, digest(&keyspace)));
         }
         for cut in 0..bytes.len() {
-            let (end, lock) = files.load(&bytes[..cut]);
-            let whole = ends.iter().rev().find(|(at, _)| *at <= cut as u64);
-            let (whole, expected) = whole.expect("the first ends at 0");
-            assert_eq!(end.whole(), *whole, "cut at {cut}");
-            assert_eq!(&digest(&lock), expected, "cut at {cut}");
-            let at_end = *whole == cut as u64;
-            assert_eq!(end.is_whole(), at_end, "cut at {cut}: {end:?}");
-            assert!(end.fault.is_none_or(|fault| fault.is_short()));
+            let (end, keyspace) = files.load(&bytes[..cut]);
+            let last = ends.iter().rev().find(|(at, _)| *at <= cut as u64);
+            let (last, expected) = last.expect("the first ends at 0");
+            assert_eq!(whole(&end), *last, "cut at {cut}");
+            assert_eq!(&digest(&keyspace), expected, "cut at {cut}");
+            assert_eq!(end.is_whole(), *last == cut as u64, "cut at {cut}: {end:?}");
+            assert!(end.fault.is_none() && !matches!(ending(&end), Ending::Malformed(_)));
         }
     }
 
@@ -360,12 +364,12 @@ mod tests {
         let open = bytes.len();
         bytes.extend(command("EXEC"));
         bytes.extend(command("SET after 1"));
-        let (end, lock) = files.load(&bytes);
+        let (end, keyspace) = files.load(&bytes);
         assert!(end.is_whole(), "{end:?}");
-        assert_eq!(keys(&lock), 20_002);
-        let (end, lock) = files.load(&bytes[..open]);
-        assert!(matches!(end.fault, Some(Fault::Open { at: 0 })), "{end:?}");
-        assert_eq!((end.whole(), keys(&lock)), (0, 0));
+        assert_eq!(keyspace.len(), 20_002);
+        let (end, keyspace) = files.load(&bytes[..open]);
+        assert_eq!(ending(&end), &Ending::OpenTransaction { begins: 0 });
+        assert_eq!((whole(&end), keyspace.len()), (0, 0));
     }
 
     #[test]
@@ -378,9 +382,9 @@ mod tests {
             command("DEBUG SLEEP 100"),
         ]
         .concat();
-        let (end, lock) = files.load(&good);
+        let (end, keyspace) = files.load(&good);
         assert!(end.is_whole());
-        assert_eq!(keys(&lock), 1);
+        assert_eq!(keyspace.len(), 1);
         for (bad, expected) in [
             (command("NOSUCH a"), "Unknown command 'NOSUCH'"),
             (
@@ -389,15 +393,15 @@ mod tests {
             ),
         ] {
             let bytes = [&good[..], &bad, &command("SET c 1")].concat();
-            let (end, lock) = files.load(&bytes);
+            let (end, keyspace) = files.load(&bytes);
             let fault = end.fault.expect("a fault").to_string();
             assert_eq!(fault, format!("byte {}: {expected}", good.len()));
-            assert_eq!(keys(&lock), 1);
+            assert_eq!(keyspace.len(), 1);
         }
         let bytes = [&good[..], b"\0\0\0\0"].concat();
         let (end, _) = files.load(&bytes);
-        assert!(matches!(end.fault, Some(Fault::Format { at, .. }) if at == good.len() as u64));
-        assert_eq!(end.whole(), good.len() as u64);
+        assert!(matches!(ending(&end), Ending::Malformed(error) if error.byte == good.len() as u64));
+        assert_eq!(whole(&end), good.len() as u64);
     }
 
     #[test]
@@ -416,15 +420,12 @@ mod tests {
         let lock = node();
         let loaded = load(&lock, &RealDisk, &[first.clone(), second.clone()]).expect("two threads");
         assert_eq!(loaded.selected, None);
-        lock.with(|engine| {
-            assert_eq!(
-                (engine.keyspace.db(5).len(), engine.keyspace.db(0).len()),
-                (1, 1)
-            );
-        });
-        let journal: Vec<u64> = loaded.ends.iter().map(|end| end.journal_bytes).collect();
+        let keyspace = &loaded.keyspace;
+        assert_eq!((keyspace.db(5).len(), keyspace.db(0).len()), (1, 1));
+        let journal: Vec<u64> = loaded.ends.iter().map(|end| end.journal_bytes(0)).collect();
         assert_eq!(journal, [23 + 27, 27]);
-        assert!(loaded.ends[1].is_annotated);
+        let read = lock.with(|engine| engine.persistence.loading.clone());
+        assert_eq!(read.map(|loading| loading.loaded_bytes), Some(50 + 27 + 14));
         first.crc64 = Some(1);
         let loaded = load(&node(), &RealDisk, &[first, second]).expect("two threads");
         assert!(matches!(
