@@ -16,4 +16,7 @@
 //! and no engine.
 
 pub mod disk;
+pub mod durability;
+pub mod log;
 pub mod manifest;
+pub mod writer;

@@ -18,3 +18,4 @@ pub mod serve_client;
 pub mod shutdown;
 pub mod take_snapshot;
 pub mod tick;
+pub mod write_aof;
