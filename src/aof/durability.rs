@@ -28,6 +28,18 @@ pub enum Policy {
     Always,
 }
 
+impl Policy {
+    /// From its number.
+    pub fn of(number: u8) -> Self {
+        match number {
+            0 => Policy::Off,
+            1 => Policy::System,
+            2 => Policy::EverySecond,
+            _ => Policy::Always,
+        }
+    }
+}
+
 /// An offset that replies wait for, in the generation in which it was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hold {
@@ -102,12 +114,7 @@ impl Durability {
     }
 
     pub fn policy(&self) -> Policy {
-        match self.policy.load(Ordering::Relaxed) {
-            0 => Policy::Off,
-            1 => Policy::System,
-            2 => Policy::EverySecond,
-            _ => Policy::Always,
-        }
+        Policy::of(self.policy.load(Ordering::Relaxed))
     }
 
     pub fn set_policy(&self, policy: Policy) {

@@ -15,8 +15,12 @@
 //! Everything here blocks, and goes through [`disk::Disk`], so that tests can make each step fail. Knows no key, no socket
 //! and no engine.
 
+pub mod crc;
 pub mod disk;
 pub mod durability;
 pub mod log;
 pub mod manifest;
+pub mod names;
+#[cfg(test)]
+pub mod simulated;
 pub mod writer;

@@ -5,14 +5,14 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Waker;
 
 use crate::journal::cursor::Cursor;
 use crate::journal::position::{Offset, Position};
 
+use super::durability::Policy;
 use super::log::Base;
 
 /// The handle. Clones are the same writer.
@@ -48,6 +48,8 @@ pub enum Order {
     },
     /// Keep at most so many bytes of history from now on.
     KeepHistory { bytes: u64 },
+    /// Whether segments that are begun from now on are annotated with the time.
+    Annotate { annotates: bool },
     /// Sync what has been read of the journal up to `at`, whatever the policy says.
     Sync { at: Offset, answer: Answer },
     /// Write and sync everything up to `at`, close the set with its facts, end the thread. A set that was only being begun
@@ -66,8 +68,6 @@ pub struct Status {
     pub current_bytes: u64,
     pub base_bytes: u64,
     pub history_bytes: u64,
-    /// Read from the journal and not yet written.
-    pub buffer_bytes: u64,
     /// Syncs handed to the second thread and not yet done.
     pub pending_syncs: u64,
     /// Writes that have had to wait for a slow sync, as Redis counts them.
@@ -92,6 +92,11 @@ struct Shared {
     ended: AtomicBool,
     /// Syncs are not wanted now: a snapshot is being written and the setting says so.
     spare_disk: AtomicBool,
+    /// Under `always` a failing disk ends the process.
+    exits_on_error: AtomicBool,
+    policy: AtomicU8,
+    /// Writes begun and ended: odd while one is under way.
+    write_number: AtomicU64,
     delayed_floor: AtomicU64,
     /// Wakes the thread.
     waker: Waker,
@@ -106,6 +111,9 @@ impl Writer {
             failing: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             spare_disk: AtomicBool::new(false),
+            exits_on_error: AtomicBool::new(true),
+            policy: AtomicU8::new(Policy::EverySecond as u8),
+            write_number: AtomicU64::new(0),
             delayed_floor: AtomicU64::new(0),
             waker,
         });
@@ -161,6 +169,23 @@ impl Writer {
         self.0.spare_disk.store(spare, Ordering::Relaxed);
     }
 
+    /// What `appendfsync` asks for.
+    pub fn set_policy(&self, policy: Policy) {
+        self.0.policy.store(policy as u8, Ordering::SeqCst);
+        self.wake();
+    }
+
+    /// Whether a failing disk ends the process under `always`; else writes are refused until it works again.
+    pub fn exit_on_error(&self, exits: bool) {
+        self.0.exits_on_error.store(exits, Ordering::Relaxed);
+    }
+
+    /// The number of the write that is under way.
+    pub fn write_under_way(&self) -> Option<u64> {
+        let number = self.0.write_number.load(Ordering::Relaxed);
+        (number % 2 == 1).then_some(number)
+    }
+
     /// CONFIG RESETSTAT.
     pub fn reset_stats(&self) {
         let delayed = self.0.lock_status().delayed_syncs;
@@ -184,6 +209,19 @@ impl Orders {
         let failing = status.write_error.is_some() || status.sync_error.is_some();
         self.0.failing.store(failing, Ordering::Relaxed);
         result
+    }
+
+    pub fn policy(&self) -> Policy {
+        Policy::of(self.0.policy.load(Ordering::SeqCst))
+    }
+
+    pub fn exits_on_error(&self) -> bool {
+        self.0.exits_on_error.load(Ordering::Relaxed)
+    }
+
+    /// A write begins or has ended.
+    pub fn note_write(&self) {
+        self.0.write_number.fetch_add(1, Ordering::Relaxed);
     }
 
     pub fn spares_disk(&self) -> bool {
@@ -212,7 +250,16 @@ impl Order {
             | Order::Replace { answer, .. }
             | Order::Sync { answer, .. }
             | Order::Close { answer, .. } => answer(Err(reason.to_owned())),
-            Order::KeepHistory { .. } => {}
+            Order::KeepHistory { .. } | Order::Annotate { .. } => {}
+        }
+    }
+
+    /// Where the log has to stand for it, where that matters.
+    pub fn place(&self) -> Option<Offset> {
+        match self {
+            Order::Rotate { at, .. } => Some(at.offset),
+            Order::Sync { at, .. } | Order::Close { at, .. } => Some(*at),
+            _ => None,
         }
     }
 }
@@ -235,12 +282,4 @@ impl fmt::Debug for Writer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Writer({:?})", self.0.lock_status())
     }
-}
-
-/// Where finished bases are handed over: a temp file in the AOF's directory, complete and synced.
-pub fn temp_base_path(directory: &std::path::Path, number: u64) -> PathBuf {
-    directory.join(format!(
-        "temp-rewriteaof-{}-{number}.aof",
-        std::process::id()
-    ))
 }

@@ -19,6 +19,8 @@ pub struct Aof {
     /// One for the life of the process: connections keep a clone.
     pub durability: Arc<Durability>,
     writer: Option<Writer>,
+    /// The write that was under way when [`Engine::aof_tick`] looked.
+    write_seen: Option<u64>,
 }
 
 impl Aof {
@@ -40,12 +42,11 @@ impl Aof {
 }
 
 impl Engine {
-    /// From now on answers to writes wait as `appendfsync` says. The writer's cursor has been taken under this lock.
-    pub fn begin_aof(&mut self, writer: Writer) {
-        self.aof
-            .durability
-            .begin(self.journal.end(), self.aof_policy());
+    /// From now on answers to writes wait as `appendfsync` says. The writer's log stands at `at`.
+    pub fn begin_aof(&mut self, writer: Writer, at: Offset) {
+        self.aof.durability.begin(at, self.aof_policy());
         self.aof.writer = Some(writer);
+        self.follow_aof_settings();
     }
 
     /// The AOF is off: whoever waits is let go. The writer is given back, to be ended.
@@ -63,22 +64,32 @@ impl Engine {
         }
     }
 
-    /// `appendfsync` has been changed.
-    pub fn follow_aof_policy(&mut self) {
+    /// `appendfsync` or another of its settings may have been changed.
+    pub fn follow_aof_settings(&self) {
         if let Some(writer) = &self.aof.writer {
-            self.aof.durability.set_policy(self.aof_policy());
-            writer.wake();
+            writer.exit_on_error(self.config.aof_exit_on_error);
+            writer.set_policy(self.aof_policy());
         }
     }
 
-    /// The history has another name from here on: bytes of one name never stand in a segment of the other.
-    pub fn rename_aof_history(&mut self) {
+    /// `aof-timestamp-enabled` has been changed: a segment is annotated wholly or not at all.
+    pub fn follow_aof_annotation(&self) {
+        if let Some(writer) = &self.aof.writer {
+            let annotates = self.config.aof_timestamp_enabled;
+            writer.order(Order::Annotate { annotates });
+            self.rotate_aof();
+        }
+    }
+
+    /// A new segment from here on: the present one is large, or the history has another name, and bytes of one name never
+    /// stand in a segment of the other.
+    pub fn rotate_aof(&self) {
         if let Some(writer) = &self.aof.writer {
             writer.order(Order::Rotate {
                 at: self.stream_position(),
                 answer: Box::new(|outcome| {
                     if let Err(reason) = outcome {
-                        log::warn!("AOF: no new segment for a new history: {reason}");
+                        log::warn!("AOF: no new segment: {reason}");
                     }
                 }),
             });
@@ -99,6 +110,16 @@ impl Engine {
         if let Some(writer) = &self.aof.writer {
             let spare = self.config.no_appendfsync_on_rewrite && self.persistence.running.is_some();
             writer.spare_disk(spare);
+            let under_way = writer.write_under_way();
+            if under_way.is_some() && under_way == self.aof.write_seen {
+                // A write that takes so long is no reason for clients to wait.
+                self.aof.durability.set_busy(true);
+                if writer.write_under_way() != under_way {
+                    // It has just ended, and with it what the writer knew of it.
+                    self.aof.durability.set_busy(false);
+                }
+            }
+            self.aof.write_seen = under_way;
         }
     }
 }

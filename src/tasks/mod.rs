@@ -16,6 +16,7 @@ pub mod rewrite_config;
 pub mod sample_memory;
 pub mod serve_client;
 pub mod shutdown;
+pub mod sync_aof;
 pub mod take_snapshot;
 pub mod tick;
 pub mod write_aof;
