@@ -54,6 +54,8 @@ pub struct Durability {
     synced: AtomicI64,
     policy: AtomicU8,
     busy: AtomicBool,
+    /// Replicas only get what is durable here.
+    gates_replicas: AtomicBool,
     generation: AtomicU32,
     /// Bytes that may wait in memory for a busy disk before writers are held back again.
     waiting_bytes_max: AtomicU64,
@@ -73,8 +75,8 @@ struct Waiting {
 enum Until {
     /// The policy lets the reply go.
     Passed,
-    /// The byte is durable, as far as the policy ever makes it.
-    Durable,
+    /// Replicas may have the byte.
+    Sendable,
 }
 
 /// What may wait in memory while the disk is busy, unless set otherwise.
@@ -88,6 +90,7 @@ impl Default for Durability {
             synced: AtomicI64::new(0),
             policy: AtomicU8::new(Policy::Off as u8),
             busy: AtomicBool::new(false),
+            gates_replicas: AtomicBool::new(false),
             generation: AtomicU32::new(0),
             waiting_bytes_max: AtomicU64::new(WAITING_BYTES_MAX),
             anyone: AtomicBool::new(false),
@@ -177,19 +180,26 @@ impl Durability {
         self.wake_when(hold, Until::Passed, waker)
     }
 
-    /// What is as durable as the policy ever makes it: what replicas may have under `repl-send-durable-only`.
-    pub fn durable(&self) -> Offset {
+    /// Whether replicas are to get only what is durable here (`repl-send-durable-only`).
+    pub fn gate_replicas(&self, gates: bool) {
+        self.gates_replicas.store(gates, Ordering::SeqCst);
+        self.wake_due();
+    }
+
+    /// What replicas may have: all, or what is as durable as the policy ever makes it.
+    pub fn sendable(&self) -> Offset {
         match self.policy() {
+            _ if !self.gates_replicas.load(Ordering::SeqCst) => Offset::MAX,
             Policy::Off => Offset::MAX,
             Policy::System => self.written(),
             Policy::EverySecond | Policy::Always => self.synced(),
         }
     }
 
-    /// As [`Durability::wake_when_passed`], for the byte behind `offset` to become durable.
-    pub fn wake_when_durable(&self, offset: Offset, waker: &Waker) -> bool {
+    /// As [`Durability::wake_when_passed`], for the byte behind `offset` to become one that replicas may have.
+    pub fn wake_when_sendable(&self, offset: Offset, waker: &Waker) -> bool {
         match self.hold(offset.plus(1)) {
-            Some(hold) => self.wake_when(hold, Until::Durable, waker),
+            Some(hold) => self.wake_when(hold, Until::Sendable, waker),
             None => false,
         }
     }
@@ -226,14 +236,13 @@ impl Durability {
         if policy == Policy::Off || self.generation.load(Ordering::SeqCst) != hold.generation {
             return true;
         }
-        let durable_only = until == Until::Durable && policy == Policy::EverySecond;
-        if policy == Policy::Always || durable_only {
+        if until == Until::Sendable {
+            return self.sendable().0 >= offset;
+        }
+        if policy == Policy::Always {
             return false;
         }
         let written = self.written.load(Ordering::SeqCst);
-        if until == Until::Durable {
-            return written >= offset;
-        }
         let bound = self.waiting_bytes_max.load(Ordering::Relaxed);
         written >= offset || (self.busy.load(Ordering::SeqCst) && offset.abs_diff(written) <= bound)
     }

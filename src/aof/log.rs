@@ -24,6 +24,8 @@ use super::manifest::{self, Facts, FileLine, Manifest};
 use super::names::{BaseFormat, Name, Names};
 use segment::{Mark, Segment, checksum, prelude};
 
+pub use segment::write_all;
+
 /// A base that is complete and synced in a temp file of the set's directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Base {
@@ -391,6 +393,11 @@ impl Log {
 
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    /// Empty while the set is being begun.
+    pub fn base_name(&self) -> &str {
+        self.manifest.base.as_ref().map_or("", |line| &line.name)
     }
 
     pub fn names(&self) -> &Names {

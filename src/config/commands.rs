@@ -105,7 +105,9 @@ fn follow(engine: &mut Engine, name: &str) {
         {
             engine.intents.push(Intent::Rebind);
         }
-        "appendfsync" | "aof-exit-on-error" => engine.follow_aof_settings(),
+        "appendfsync" | "aof-exit-on-error" | "repl-send-durable-only" => {
+            engine.follow_aof_settings()
+        }
         "aof-timestamp-enabled" => engine.follow_aof_annotation(),
         "loglevel" => log::set_max_level(engine.config.loglevel.filter()),
         "repl-backlog-size" => engine

@@ -66,6 +66,8 @@ impl Engine {
 
     /// `appendfsync` or another of its settings may have been changed.
     pub fn follow_aof_settings(&self) {
+        let gates = self.config.repl_send_durable_only;
+        self.aof.durability.gate_replicas(gates);
         if let Some(writer) = &self.aof.writer {
             writer.exit_on_error(self.config.aof_exit_on_error);
             writer.set_policy(self.aof_policy());

@@ -88,6 +88,9 @@ fn start(loaded: Loaded) -> Result<(), String> {
         let signals = Signals::listen().map_err(failed)?;
         task::spawn(watch_signals(lock.clone(), signals));
         load::at_start(&lock).await?;
+        if lock.with(|engine| engine.config.appendonly) {
+            begin_aof::begin(&lock).await?;
+        }
         task::spawn(follow_master::run(lock.clone()));
         task::spawn(sample_memory::run(lock.clone()));
         task::spawn(conductor::run(

@@ -1,6 +1,7 @@
 //! Everything that awaits, one file per kind of task. [`boot::run`] starts all of it and stops it in reverse.
 
 pub mod accept;
+pub mod begin_aof;
 pub mod boot;
 pub mod conductor;
 pub mod digest;

@@ -245,6 +245,11 @@ impl Connection {
         self.state.take_hold();
     }
 
+    /// What of the journal is on disk.
+    pub fn durability(&self) -> &Durability {
+        &self.state.durability
+    }
+
     pub fn standing(&self) -> Standing {
         self.state.standing
     }

@@ -82,18 +82,23 @@ pub async fn ask(writer: &Writer, order: impl FnOnce(Answer) -> Order) -> Result
     receiver.recv().await.unwrap_or_else(ended)
 }
 
-/// Closes the AOF, if there is one: everything written so far is on disk and the set is closed when this returns well.
-pub async fn close(lock: &EngineLock) -> Result<(), String> {
+/// Brings everything written so far to disk and closes the set, for a process that is about to end: what is written
+/// afterwards is not answered any more.
+///
+/// # Errors
+/// The disk does not take it; the AOF goes on as before.
+pub async fn finish(lock: &EngineLock) -> Result<(), String> {
     let found = lock.with(|engine| {
         let writer = engine.aof.writer().cloned();
         writer.map(|writer| (writer, engine.journal.end()))
     });
-    let Some((writer, at)) = found else {
-        return Ok(());
-    };
-    ask(&writer, |answer| Order::Close { at, answer }).await?;
-    lock.with(|engine| engine.end_aof());
-    Ok(())
+    match found {
+        Some((writer, at)) => {
+            let closed = ask(&writer, |answer| Order::Close { at, answer });
+            closed.await.map(|_| ())
+        }
+        None => Ok(()),
+    }
 }
 
 /// Unparks the thread, once it is known.
