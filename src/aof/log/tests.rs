@@ -429,7 +429,7 @@ fn run(seed: u64) {
         life.disk.set_trouble(None);
         if life.random.chance(1, 3)
             && !life.disk.is_off()
-            && let Some(log) = life.log.take()
+            && let Some(mut log) = life.log.take()
         {
             let (was_set, end) = (!log.is_beginning(), log.end());
             log.close()

@@ -230,7 +230,7 @@ fn what_is_formatted_parses_back_to_the_same() {
 #[test]
 fn a_line_that_nobody_could_read_is_not_written() {
     let mut manifest = Manifest::default();
-    manifest.segments.push(FileLine::new("n".repeat(1002), 1));
+    manifest.segments.push(FileLine::new("n".repeat(1005), 1));
     assert_eq!(manifest.format().map(|text| text.len()), Ok(1024));
     manifest.segments[0].name.push('n');
     assert_eq!(manifest.format(), Err(manifest.segments[0].name.clone()));
