@@ -17,5 +17,11 @@
 
 pub mod crc;
 pub mod disk;
+pub mod durability;
+pub mod log;
 pub mod manifest;
 pub mod names;
+pub mod scan;
+#[cfg(test)]
+pub mod simulated;
+pub mod writer;

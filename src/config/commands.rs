@@ -105,6 +105,10 @@ fn follow(engine: &mut Engine, name: &str) {
         {
             engine.intents.push(Intent::Rebind);
         }
+        "appendfsync" | "aof-exit-on-error" | "repl-send-durable-only" => {
+            engine.follow_aof_settings()
+        }
+        "aof-timestamp-enabled" => engine.follow_aof_annotation(),
         "loglevel" => log::set_max_level(engine.config.loglevel.filter()),
         "repl-backlog-size" => engine
             .journal
@@ -124,6 +128,9 @@ fn resetstat(node: &mut Node, _: Argv, reply: &mut Reply) -> CommandResult {
     }
     node.engine.counters = Default::default();
     node.engine.held = Default::default();
+    if let Some(writer) = node.engine.aof.writer() {
+        writer.reset_stats();
+    }
     node.engine.replication.feeds.reset_stats();
     reply.ok();
     Ok(Outcome::Replied)

@@ -130,6 +130,9 @@ table_of_fields! {
     /// When writes are forced to disk: before they are answered (always), once a second (everysec), or when the system
     /// likes (no).
     appendfsync: AppendFsync = Kind::Words(AppendFsync::WORDS), "everysec";
+    /// Ours: under `appendfsync always`, end the process when the AOF cannot be written, as Redis does. With no, writes are
+    /// refused until the disk takes them again, and those that are not on disk stay unanswered until they are.
+    aof_exit_on_error: bool = Kind::Bool, "yes";
     /// Do not force the AOF to disk while it is being rewritten or a snapshot is written.
     no_appendfsync_on_rewrite: bool = Kind::Bool, "no";
     /// Growth since the last rewrite, in percent, that starts a rewrite; 0 never does.
@@ -201,6 +204,9 @@ table_of_fields! {
     repl_ping_replica_period: u32 = int(1, I32_MAX), "10", also ["repl-ping-slave-period"];
     /// Seconds of silence after which a master or a replica counts as lost.
     repl_timeout: u32 = int(1, I32_MAX), "60";
+    /// Ours: send replicas only what is on disk here, so that none is ever ahead of what a restart finds. Needs the AOF;
+    /// under `appendfsync no` what has been written counts.
+    repl_send_durable_only: bool = Kind::Bool, "no";
     /// Let the system gather small packets to replicas: less traffic, up to 40 ms more delay.
     repl_disable_tcp_nodelay: bool = Kind::Bool, "no";
     /// Replicas in time that a write needs; with fewer it is refused. 0 needs none.

@@ -281,12 +281,18 @@ impl Engine {
             Action::Swap(position) => self.swap_in(position),
             Action::Continue { id, at } => {
                 let backlog = self.config.repl_backlog_size;
-                if self.replication.identity.continue_as(id, at) {
+                let is_renamed = self.replication.identity.continue_as(id, at);
+                if is_renamed {
                     self.discard_replicas();
                 }
                 if !self.journal.has_backlog() {
-                    self.journal.reset(at);
+                    if self.journal.end() != at {
+                        self.journal.reset(at);
+                    }
                     self.journal.create_backlog(backlog);
+                }
+                if is_renamed {
+                    self.rotate_aof();
                 }
                 let db = self
                     .replication
@@ -653,6 +659,7 @@ impl Engine {
             self.replication.identity.begin(&mut self.random);
         }
         self.unit.effects.set_stream_db(None);
+        self.rotate_aof();
         self.discard_replicas();
         self.replication.feeds.start_backlog_ttl(self.monotonic);
         log::info!(

@@ -17,6 +17,8 @@ pub enum Intent {
     },
     /// DEBUG RELOAD: save unless told not to, then load the file into a fresh keyspace that replaces this one.
     Reload { client: ClientKey, save: bool },
+    /// DEBUG LOADAOF: write all that is to be written, then load the AOF into a fresh keyspace that replaces this one.
+    ReloadAof { client: ClientKey },
     /// DEBUG DIGEST of a large dataset.
     Digest {
         client: ClientKey,

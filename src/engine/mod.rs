@@ -8,6 +8,7 @@
 //! [`data`] what data commands see, [`mod@unit`] what a command has changed, [`transaction`], [`watch`], [`periodic`].
 //! What COMMAND tells about a command beyond its row: [`catalogue`], [`key_spec`], [`categories`].
 
+pub mod aof;
 pub mod authentication;
 pub mod catalogue;
 pub mod categories;
@@ -61,6 +62,7 @@ use crate::stats::Stats;
 use crate::stats::histogram::Histogram;
 use crate::stats::slowlog::Slowlog;
 
+use aof::Aof;
 use data::{Data, DataCounters, ExpiryRule, Garbage};
 use intent::Intent;
 use pause::Pauses;
@@ -92,6 +94,7 @@ pub struct Engine {
     pub unit: Unit,
     pub journal: Journal,
     pub persistence: Persistence,
+    pub aof: Aof,
     pub replication: Replication,
     pub clients: Clients,
     pub monitors: Vec<ClientKey>,
@@ -138,6 +141,7 @@ impl Engine {
             unit: Unit::default(),
             journal: Journal::new(Default::default()),
             persistence: Persistence::new(now),
+            aof: Aof::default(),
             replication: Replication::new(&config, Identity::new(&mut random)),
             clients: Clients::default(),
             monitors: Vec::new(),

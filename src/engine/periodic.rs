@@ -31,6 +31,7 @@ impl Engine {
         self.wake_after_pause();
         self.save_if_due();
         self.limit_retained_bytes();
+        self.aof_tick();
         self.replication_tick();
     }
 

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::aof::writer::Writer;
 use crate::clients::Client;
 use crate::clients::session::{Blocked, Role};
 use crate::config::{REDIS_VERSION, VERSION};
@@ -264,7 +265,7 @@ fn persistence(engine: &Engine, text: &mut InfoText) {
     text.field("rdb_last_cow_size", state.last_retained_bytes);
     text.field("rdb_last_load_keys_expired", state.last_load_expired);
     text.field("rdb_last_load_keys_loaded", state.last_load_loaded);
-    text.flag("aof_enabled", engine.config.appendonly);
+    text.flag("aof_enabled", engine.aof.is_on());
     text.field("aof_rewrite_in_progress", 0);
     text.field("aof_rewrite_scheduled", 0);
     text.field("aof_last_rewrite_time_sec", -1);
@@ -272,7 +273,7 @@ fn persistence(engine: &Engine, text: &mut InfoText) {
     text.field("aof_last_bgrewrite_status", "ok");
     text.field("aof_rewrites", 0);
     text.field("aof_rewrites_consecutive_failures", 0);
-    text.field("aof_last_write_status", "ok");
+    aof(engine, text);
     if let Some(loading) = &state.loading {
         let (loaded, total) = (loading.loaded_bytes, loading.total_bytes);
         let elapsed = engine.now.seconds() - loading.started_unix;
@@ -287,6 +288,33 @@ fn persistence(engine: &Engine, text: &mut InfoText) {
         );
         text.field("loading_eta_seconds", left as i64);
     }
+}
+
+/// What the AOF's writer tells. Sizes are those of the files, without history.
+fn aof(engine: &Engine, text: &mut InfoText) {
+    let status = engine.aof.writer().map(Writer::status);
+    let works = status
+        .as_ref()
+        .is_none_or(|status| status.write_error.is_none() && status.sync_error.is_none());
+    text.field("aof_last_write_status", if works { "ok" } else { "err" });
+    let Some(status) = status else {
+        return;
+    };
+    let durability = &engine.aof.durability;
+    let (written, synced) = (durability.written(), durability.synced());
+    text.field("aof_current_size", status.current_bytes);
+    text.field("aof_base_size", status.base_bytes);
+    text.field("aof_buffer_length", engine.journal.end().since(written));
+    text.field("aof_pending_bio_fsync", status.pending_syncs);
+    text.field("aof_delayed_fsync", status.delayed_syncs);
+    text.field("aof_history_size", status.history_bytes);
+    text.field("aof_segment", status.segment);
+    text.field("aof_segment_size", status.segment_bytes);
+    text.field("aof_writes", status.writes);
+    text.field("aof_fsyncs", status.syncs);
+    text.field("aof_written_offset", written);
+    text.field("aof_synced_offset", synced);
+    text.field("aof_held_clients", durability.waiting());
 }
 
 fn stats(engine: &Engine, text: &mut InfoText) {

@@ -10,7 +10,7 @@ use crate::engine::intent::SaveWish;
 use crate::engine::pause::{PauseMode, Purpose};
 
 use super::engine_lock::EngineLock;
-use super::take_snapshot;
+use super::{take_snapshot, write_aof};
 
 const POLL: Duration = Duration::from_millis(20);
 
@@ -49,6 +49,13 @@ pub async fn run(
         }
     }
     take_snapshot::stop(&lock).await;
+    if let Err(reason) = write_aof::finish(&lock).await {
+        log::warn!("Error closing the AOF: {reason}");
+        if !force {
+            log::warn!("Errors trying to SHUTDOWN. Check the logs for more information.");
+            return give_up(&lock, client);
+        }
+    }
     let pidfile = lock.with(|engine| engine.config.pidfile.clone());
     if !pidfile.as_os_str().is_empty() {
         log::info!("Removing the pid file.");
