@@ -14,6 +14,9 @@ use super::{take_snapshot, write_aof};
 
 const POLL: Duration = Duration::from_millis(20);
 
+/// Longer than any save takes.
+const WRITES_WAIT_MAX: Duration = Duration::from_secs(24 * 3600);
+
 pub async fn run(
     lock: EngineLock,
     wish: SaveWish,
@@ -23,7 +26,15 @@ pub async fn run(
 ) {
     log::warn!("User requested shutdown...");
     // A client's shutdown is under way since the command ran, so that ABORT finds it at once.
-    lock.with(|engine| engine.shutting_down |= client.is_none());
+    lock.with(|engine| {
+        engine.shutting_down |= client.is_none();
+        // What is saved is the end: a write that were answered after that would be lost, and replicas would have to catch up
+        // with it before they may.
+        let (now, until) = (engine.monotonic, engine.monotonic + WRITES_WAIT_MAX);
+        engine
+            .pauses
+            .pause(Purpose::Shutdown, PauseMode::Write, until, now);
+    });
     if !now {
         wait_for_replicas(&lock).await;
     }
@@ -79,7 +90,7 @@ fn give_up(lock: &EngineLock, client: Option<ClientKey>) {
     });
 }
 
-/// Writes are held back until every replica has what was written, or `shutdown-timeout` is over.
+/// Writes are held back: waits until every replica has what was written, or `shutdown-timeout` is over.
 async fn wait_for_replicas(lock: &EngineLock) {
     let deadline = lock.with(|engine| {
         let timeout = Duration::from_secs(engine.config.shutdown_timeout.into());
@@ -90,12 +101,6 @@ async fn wait_for_replicas(lock: &EngineLock) {
         if !lagging || timeout.is_zero() {
             return None;
         }
-        engine.pauses.pause(
-            Purpose::Shutdown,
-            PauseMode::Write,
-            deadline,
-            engine.monotonic,
-        );
         engine.request_acks();
         Some(deadline)
     });

@@ -46,7 +46,7 @@ enum Work {
 
 /// What becomes of a link that has to be made again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sync {
+enum Outcome {
     Partial,
     /// A full sync, which INFO counts under this name.
     Full(&'static str),
@@ -56,12 +56,12 @@ enum Sync {
 
 use Files::{Always, Everysec, Rdb};
 use How::{Kill, Shutdown, Sigterm};
-use Sync::{Either, Full, Partial};
+use Outcome::{Either, Full, Partial};
 use Who::{Both, Master, Middle, Replica};
 use Work::{Idle, Writing};
 
 /// The table. For [`Middle`] it is about the leaf; the middle itself continues in every cell.
-fn expected(who: Who, how: How, files: Files, work: Work) -> Sync {
+fn expected(who: Who, how: How, files: Files, work: Work) -> Outcome {
     match (who, how, files, work) {
         // Its files say where it stood, and its master's backlog reaches back to there.
         (Replica, ..) => Partial,
@@ -241,7 +241,7 @@ fn play(who: Who, how: How, files: Files, work: Work) {
 
 /// Compares what happened at a master since its counters stood at `before` (full, partial).
 #[track_caller]
-fn check_sync(master: &Server, before: (i64, i64), expected: Sync, about: &str) {
+fn check_sync(master: &Server, before: (i64, i64), expected: Outcome, about: &str) {
     let full = master.info_number("sync_full") - before.0;
     let partial = master.info_number("sync_partial_ok") - before.1;
     let reasons: Vec<String> = master
