@@ -222,7 +222,9 @@ fn reload(node: &mut Node, args: Argv) -> CommandResult {
 /// DEBUG LOADAOF
 fn load_aof(node: &mut Node) -> CommandResult {
     if !node.engine.aof.is_on() {
-        return Err(CommandError::new("ERR There is no AOF to load: appendonly is off"));
+        return Err(CommandError::new(
+            "ERR There is no AOF to load: appendonly is off",
+        ));
     }
     let parked = node.engine.park(node.client, Blocked::ForTask)?;
     let client = node.client;

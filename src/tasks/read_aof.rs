@@ -14,8 +14,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender};
 
-use crc64fast::Digest;
-
+use crate::aof::crc::Crc;
 use crate::aof::disk::{Disk, DiskFile};
 use crate::aof::scan::{Ending, Outcome, Scanner};
 use crate::engine::replaying::{Batch, Meaningless};
@@ -25,8 +24,8 @@ use crate::snapshot::loading::{self, LoadError, Loaded, Loader};
 #[derive(Clone, Debug)]
 pub struct Source {
     pub path: PathBuf,
-    /// What its bytes sum up to, of a closed file that was written by us.
-    pub crc64: Option<u64>,
+    /// So many of its first bytes are summed up, or all.
+    pub sum_bytes: Option<u64>,
 }
 
 /// One thing for the thread that runs what is read.
@@ -52,6 +51,8 @@ pub struct FileEnd {
     /// How far it is whole, and how it ends. Everything before its last boundary was handed over. None if the file was not
     /// scanned at all.
     pub outcome: Option<Outcome>,
+    /// Of the bytes that were to be summed up, if the file has as many.
+    pub crc64: Option<u64>,
     /// Why reading has stopped, besides what the outcome says; no further file was read.
     pub fault: Option<Fault>,
 }
@@ -66,11 +67,6 @@ pub enum Fault {
     },
     /// The RDB at its head.
     Rdb(LoadError),
-    /// It is closed, and its bytes are not those that were written.
-    Sum {
-        expected: u64,
-        found: u64,
-    },
     Io(io::Error),
 }
 
@@ -96,10 +92,6 @@ impl fmt::Display for Fault {
         match self {
             Fault::Meaningless { at, reason } => write!(out, "byte {at}: {reason}"),
             Fault::Rdb(error) => error.fmt(out),
-            Fault::Sum { expected, found } => write!(
-                out,
-                "its checksum is {found:016x}, the manifest says {expected:016x}: bytes have changed since it was closed"
-            ),
             Fault::Io(error) => error.fmt(out),
         }
     }
@@ -122,6 +114,7 @@ impl Reader<'_> {
             let mut end = FileEnd {
                 rdb_bytes: 0,
                 outcome: None,
+                crc64: None,
                 fault: None,
             };
             end.fault = self.read(source, &mut end).err();
@@ -138,7 +131,11 @@ impl Reader<'_> {
         self.send(Piece::Begin)?;
         let file = self.disk.open(&source.path).map_err(Fault::Io)?;
         let length = file.length().map_err(Fault::Io)?;
-        let mut sum = source.crc64.map(|_| Digest::new());
+        let mut sum = source.sum_bytes.map(|bytes| Sum {
+            crc: Crc::new(),
+            left: bytes.min(length),
+            is_reached: bytes <= length || bytes == u64::MAX,
+        });
         let mut head = [0; MAGIC.len()];
         let head_bytes = read_full(&*file, &mut head, 0).map_err(Fault::Io)?;
         if head_bytes == head.len() && head == *MAGIC {
@@ -148,11 +145,11 @@ impl Reader<'_> {
         let read = self.read_requests(&*file, &mut scanner, &mut sum);
         end.outcome = Some(scanner.outcome());
         read?;
-        if let (Some(expected), Some(sum)) = (source.crc64, sum) {
-            let found = sum.sum64();
-            if found != expected {
-                return Err(Fault::Sum { expected, found });
-            }
+        if let Some(mut sum) = sum {
+            // Behind a fault the rest was not read.
+            let from = sum.crc.bytes();
+            sum_range(&*file, from, from + sum.left, &mut sum).map_err(Fault::Io)?;
+            end.crc64 = sum.is_reached.then(|| sum.crc.value());
         }
         Ok(())
     }
@@ -162,7 +159,7 @@ impl Reader<'_> {
         &self,
         file: &dyn DiskFile,
         length: u64,
-        sum: &mut Option<Digest>,
+        sum: &mut Option<Sum>,
     ) -> Result<u64, Fault> {
         let options = loading::Options {
             payload_bytes: Some(length),
@@ -192,7 +189,7 @@ impl Reader<'_> {
         &self,
         file: &dyn DiskFile,
         scanner: &mut Scanner,
-        sum: &mut Option<Digest>,
+        sum: &mut Option<Sum>,
     ) -> Result<(), Fault> {
         // Read and not yet handed over: the beginning of a request.
         let mut kept = Vec::new();
@@ -209,7 +206,7 @@ impl Reader<'_> {
             let read = read_full(file, &mut bytes[kept.len()..], at).map_err(Fault::Io)?;
             bytes.truncate(kept.len() + read);
             if let Some(sum) = sum {
-                sum.write(&bytes[kept.len()..]);
+                sum.add(&bytes[kept.len()..]);
             }
             at += read as u64;
             let begins = at - bytes.len() as u64;
@@ -243,6 +240,22 @@ impl Reader<'_> {
     }
 }
 
+/// The checksum of a file's first bytes.
+struct Sum {
+    crc: Crc,
+    left: u64,
+    /// The file has as many.
+    is_reached: bool,
+}
+
+impl Sum {
+    fn add(&mut self, bytes: &[u8]) {
+        let taken = self.left.min(bytes.len() as u64);
+        self.crc.update(&bytes[..taken as usize]);
+        self.left -= taken;
+    }
+}
+
 /// Reads until the buffer is full or the file ends.
 fn read_full(file: &dyn DiskFile, buffer: &mut [u8], at: u64) -> io::Result<usize> {
     let mut filled = 0;
@@ -257,7 +270,7 @@ fn read_full(file: &dyn DiskFile, buffer: &mut [u8], at: u64) -> io::Result<usiz
     Ok(filled)
 }
 
-fn sum_range(file: &dyn DiskFile, from: u64, to: u64, sum: &mut Digest) -> io::Result<()> {
+fn sum_range(file: &dyn DiskFile, from: u64, to: u64, sum: &mut Sum) -> io::Result<()> {
     let mut buffer = vec![0; CHUNK_BYTES];
     let mut at = from;
     while at < to {
@@ -266,7 +279,7 @@ fn sum_range(file: &dyn DiskFile, from: u64, to: u64, sum: &mut Digest) -> io::R
         if count == 0 {
             break;
         }
-        sum.write(&buffer[..count]);
+        sum.add(&buffer[..count]);
         at += count as u64;
     }
     Ok(())

@@ -27,7 +27,10 @@ pub fn read_past(disk: &dyn Disk, past: &[Span], bytes_max: u64) -> Vec<Bytes> {
         match read_end(disk, span, wanted) {
             Ok(bytes) => parts.extend(bytes.into_iter().rev()),
             Err(error) => {
-                log::warn!("{}: its bytes are of no use to replicas: {error}", span.path.display());
+                log::warn!(
+                    "{}: its bytes are of no use to replicas: {error}",
+                    span.path.display()
+                );
                 break;
             }
         }
@@ -40,10 +43,10 @@ pub fn read_past(disk: &dyn Disk, past: &[Span], bytes_max: u64) -> Vec<Bytes> {
 /// The last `wanted` bytes of a span, in pieces.
 fn read_end(disk: &dyn Disk, span: &Span, wanted: u64) -> io::Result<Vec<Bytes>> {
     let file = disk.open(&span.path)?;
-    if span.line.facts.annotated {
+    if span.facts.annotated {
         return read_between(&*file, span, wanted);
     }
-    let end = span.line.facts.prelude_bytes + span.end.since(span.start);
+    let end = span.facts.prelude_bytes + span.end.since(span.start);
     let mut at = end - wanted;
     let mut pieces = Vec::new();
     while at < end {
@@ -56,7 +59,7 @@ fn read_end(disk: &dyn Disk, span: &Span, wanted: u64) -> io::Result<Vec<Bytes>>
 
 /// As [`read_end`], of a segment in which annotations stand between the commands.
 fn read_between(file: &dyn DiskFile, span: &Span, wanted: u64) -> io::Result<Vec<Bytes>> {
-    let (facts, length) = (&span.line.facts, file.length()?);
+    let (facts, length) = (&span.facts, file.length()?);
     let mut scanner = Scanner::new(facts.prelude_bytes, length);
     let mut journal = Vec::new();
     let (mut kept, mut batch) = (Vec::new(), Batch::default());

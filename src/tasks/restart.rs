@@ -12,6 +12,7 @@ use async_std::task;
 
 use crate::aof::disk::{Disk, RealDisk};
 use crate::aof::log::Log;
+use crate::aof::repair::Policy;
 use crate::aof::writer::Order;
 use crate::clients::ClientKey;
 use crate::engine::Engine;
@@ -23,7 +24,7 @@ use crate::journal::position::Position;
 use super::begin_aof;
 use super::choose_dataset::{self, RdbSeen, Verdict};
 use super::engine_lock::EngineLock;
-use super::find_aof::{self, AofFound};
+use super::find_aof::{self, AofFound, Judgement};
 use super::load::{self, RdbFile};
 use super::load_aof::{self, LoadedAof};
 use super::read_past::read_past;
@@ -162,10 +163,10 @@ pub async fn at_start(lock: &EngineLock, found: Found) -> Result<(), String> {
 fn take_up(lock: &EngineLock, mut aof: AofFound) -> Result<(), String> {
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let loaded = load_set(lock, &*disk, &aof)?;
-    let cut = lock.with(|engine| aof.judge(&loaded, &engine.config));
-    let cut = cut.map_err(|reason| format!("{reason}. Exiting."))?;
-    aof.settle(&*disk, cut)?;
-    let position = aof.position(&loaded);
+    let judgement = aof.judge(&loaded, lock.with(|engine| policy(engine)));
+    let judgement = judgement.map_err(|reason| format!("{reason}. Exiting."))?;
+    aof.settle(&*disk, &judgement)?;
+    let position = aof.position(&loaded, &judgement);
     let spans = match position {
         Some(_) => aof.past(&loaded),
         None => Vec::new(),
@@ -186,13 +187,21 @@ fn take_up(lock: &EngineLock, mut aof: AofFound) -> Result<(), String> {
         (engine.stream_position(), cursor, annotates)
     });
     log_position(position, at);
-    aof.remove_leftovers(&*disk);
-    let failed = |error: &dyn std::fmt::Display| format!("Fatal error: can't go on with the AOF: {error}");
+    let failed =
+        |error: &dyn std::fmt::Display| format!("Fatal error: can't go on with the AOF: {error}");
     let cursor = cursor.ok_or_else(|| failed(&"the journal has no end"))?;
-    let log = Log::open(disk, aof.names, aof.manifest, at, annotates);
+    let manifest = aof.manifest().clone();
+    let log = Log::open(disk, aof.names, manifest, at, annotates);
     let log = log.map_err(|error| failed(&error))?;
     write_aof::start_writer(lock, log, cursor).map_err(|error| failed(&error))?;
     Ok(())
+}
+
+fn policy(engine: &Engine) -> Policy {
+    Policy {
+        load_truncated: engine.config.aof_load_truncated,
+        corrupt_tail_bytes_max: engine.config.aof_load_corrupt_tail_max_size,
+    }
 }
 
 fn load_set(lock: &EngineLock, disk: &dyn Disk, aof: &AofFound) -> Result<LoadedAof, String> {
@@ -257,8 +266,9 @@ async fn reload_paused(lock: &EngineLock) -> Result<(), String> {
         let total_bytes = aof.bytes();
         lock.with(|engine| engine.persistence.loading = Some(loading(engine, total_bytes)));
         let loaded = load_set(&lock, &RealDisk, &aof)?;
-        if lock.with(|engine| aof.judge(&loaded, &engine.config))?.is_some() {
-            return Err("the AOF ends in the middle of a command".into());
+        let judgement = aof.judge(&loaded, lock.with(|engine| policy(engine)))?;
+        if judgement != Judgement::default() {
+            return Err("the AOF is not as it was written".into());
         }
         lock.with(|engine| {
             engine.persistence.count_load(loaded.counts);

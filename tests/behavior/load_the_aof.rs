@@ -135,9 +135,18 @@ fn every_directory_ends_as_it_should() {
     let wrong: Vec<String> = std::thread::scope(|scope| {
         let workers: Vec<_> = cases
             .chunks(cases.len().div_ceil(6))
-            .map(|cases| scope.spawn(move || cases.iter().filter_map(|case| ends_wrong(case)).collect::<Vec<_>>()))
+            .map(|cases| {
+                scope.spawn(move || {
+                    cases
+                        .iter()
+                        .filter_map(|case| ends_wrong(case))
+                        .collect::<Vec<_>>()
+                })
+            })
             .collect();
-        let outcomes = workers.into_iter().map(|worker| worker.join().expect("no panic"));
+        let outcomes = workers
+            .into_iter()
+            .map(|worker| worker.join().expect("no panic"));
         outcomes.flatten().collect()
     });
     assert!(cases.len() > 40);
@@ -163,7 +172,10 @@ fn ends_wrong(case: &str) -> Option<String> {
             }
         }
     }
-    let files: Vec<(&str, &[u8])> = files.iter().map(|(path, content)| (&path[..], &content[..])).collect();
+    let files: Vec<(&str, &[u8])> = files
+        .iter()
+        .map(|(path, content)| (&path[..], &content[..]))
+        .collect();
     let home = Home::new(&files);
     let before = home.files();
     match (node().home(&home.0).try_start(), expected.split_once(": ")) {
@@ -171,21 +183,35 @@ fn ends_wrong(case: &str) -> Option<String> {
             let is_named = ended.log.contains(reason) && ended.status.code() == Some(1);
             match home.files() == before && is_named {
                 true => None,
-                false => Some(format!("{name}: expected {expected}, found {ended}\nfiles {:?}", home.files())),
+                false => Some(format!(
+                    "{name}: expected {expected}, found {ended}\nfiles {:?}",
+                    home.files()
+                )),
             }
         }
         (Err(ended), _) => Some(format!("{name}: expected {expected}, found {ended}")),
-        (Ok(server), Some(_)) => Some(format!("{name}: expected {expected}, found {}", keys(&server))),
+        (Ok(server), Some(_)) => Some(format!(
+            "{name}: expected {expected}, found {}",
+            keys(&server)
+        )),
         (Ok(mut server), None) => {
-            let wanted = expected.strip_prefix("loads").expect("loads or refused").trim();
+            let wanted = expected
+                .strip_prefix("loads")
+                .expect("loads or refused")
+                .trim();
             let found = keys(&server);
             if found != wanted {
-                return Some(format!("{name}: expected {wanted}, found {found}\n{}", server.log_tail()));
+                return Some(format!(
+                    "{name}: expected {wanted}, found {found}\n{}",
+                    server.log_tail()
+                ));
             }
             for (path, length) in cuts {
                 let left = home.read(&path).len();
                 if left != length {
-                    return Some(format!("{name}: {path} should have {length} bytes, found {left}"));
+                    return Some(format!(
+                        "{name}: {path} should have {length} bytes, found {left}"
+                    ));
                 }
             }
             // It goes on, and what it wrote is there the next time.
@@ -195,7 +221,11 @@ fn ends_wrong(case: &str) -> Option<String> {
             server.start_again();
             match agree::digest(&server) == digest {
                 true => None,
-                false => Some(format!("{name}: after a restart there is {}\n{}", keys(&server), server.log_tail())),
+                false => Some(format!(
+                    "{name}: after a restart there is {}\n{}",
+                    keys(&server),
+                    server.log_tail()
+                )),
             }
         }
     }
@@ -209,7 +239,10 @@ fn a_torn_tail_is_refused_where_the_setting_says_so() {
     ] {
         let content = [&command("SET a 1"), tail].concat();
         let home = segment(&content);
-        let ended = node().set("aof-load-truncated", "no").home(&home.0).run_to_end();
+        let ended = node()
+            .set("aof-load-truncated", "no")
+            .home(&home.0)
+            .run_to_end();
         assert_eq!(ended.status.code(), Some(1));
         assert!(ended.log.contains(reason), "{ended}");
         assert_eq!(home.read(SEGMENT), content);
@@ -222,7 +255,9 @@ fn a_corrupt_tail_is_cut_off_up_to_the_size_that_the_setting_allows() {
     let content = [&good[..], &[0; 100]].concat();
     for (allowed, loads) in [("0", false), ("99", false), ("100", true)] {
         let home = segment(&content);
-        let setup = node().set("aof-load-corrupt-tail-max-size", allowed).home(&home.0);
+        let setup = node()
+            .set("aof-load-corrupt-tail-max-size", allowed)
+            .home(&home.0);
         match setup.try_start() {
             Ok(server) => {
                 assert!(loads, "with {allowed}");
@@ -241,7 +276,12 @@ fn a_corrupt_tail_is_cut_off_up_to_the_size_that_the_setting_allows() {
 /// Redis cuts behind the last whole command, inside the transaction: what is written next becomes part of it, and is lost.
 #[test]
 fn a_transaction_at_a_torn_tail_does_not_swallow_what_is_written_later() {
-    let tail = [command("MULTI"), command("SET b 1"), b"*3\r\n$3\r\nSET".to_vec()].concat();
+    let tail = [
+        command("MULTI"),
+        command("SET b 1"),
+        b"*3\r\n$3\r\nSET".to_vec(),
+    ]
+    .concat();
     let home = segment(&[command("SET a 1"), tail].concat());
     let mut server = home.start();
     assert_eq!(keys(&server), "0:a");
@@ -264,11 +304,18 @@ fn a_segment_without_a_manifest_does_not_come_back_later() {
 /// Redis shortens the file before it refuses to start.
 #[test]
 fn a_cut_file_in_the_middle_is_refused_and_left_as_it_is() {
-    let manifest = [ONE_SEGMENT, b"file appendonly.aof.2.incr.aof seq 2 type i\n"].concat();
+    let manifest = [
+        ONE_SEGMENT,
+        b"file appendonly.aof.2.incr.aof seq 2 type i\n",
+    ]
+    .concat();
     let home = Home::new(&[
         (MANIFEST, &manifest),
         (SEGMENT, &[command("SET a 1"), b"*3\r\n".to_vec()].concat()),
-        ("appendonlydir/appendonly.aof.2.incr.aof", &command("SET b 1")),
+        (
+            "appendonlydir/appendonly.aof.2.incr.aof",
+            &command("SET b 1"),
+        ),
     ]);
     let before = home.files();
     home.refusal();
@@ -355,11 +402,18 @@ fn a_load_from_the_aof_can_be_watched() {
         if server::info_field(&info, "loading") == "0" {
             return true;
         }
-        let number = |field| server::info_field(&info, field).parse::<usize>().expect("a number");
+        let number = |field| {
+            server::info_field(&info, field)
+                .parse::<usize>()
+                .expect("a number")
+        };
         assert_eq!(number("loading_total_bytes"), content.len());
         seen.push(number("loading_loaded_bytes"));
         let refused = client.call("GET key:1");
-        assert!(refused.is_error() == refused.text().starts_with("LOADING"), "{refused}");
+        assert!(
+            refused.is_error() == refused.text().starts_with("LOADING"),
+            "{refused}"
+        );
         false
     });
     assert!(seen.is_sorted(), "{seen:?}");
@@ -405,14 +459,20 @@ fn killed_again_and_again_it_never_loses_what_it_acknowledged() {
                 }
                 acknowledged
             });
-            wait::until("something was written", || server.must("LLEN log").integer() > written + 50 * (round % 3));
+            wait::until("something was written", || {
+                server.must("LLEN log").integer() > written + 50 * (round % 3)
+            });
             server.kill();
             let _ = stop.send(());
             let acknowledged = writer.join().expect("the writer saw what it should");
             server.start_again();
             written = server.must("LLEN log").integer();
             // What was written and not answered may be there too: one command at most.
-            assert!((acknowledged..=acknowledged + 1).contains(&written), "{policy}: {acknowledged} acknowledged, {written} found\n{}", server.log_tail());
+            assert!(
+                (acknowledged..=acknowledged + 1).contains(&written),
+                "{policy}: {acknowledged} acknowledged, {written} found\n{}",
+                server.log_tail()
+            );
         }
     }
 }

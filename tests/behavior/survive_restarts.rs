@@ -119,10 +119,18 @@ fn every_restart_continues_or_says_why_not() {
                 })
             })
             .collect();
-        let outcomes = workers.into_iter().map(|worker| worker.join().expect("caught"));
+        let outcomes = workers
+            .into_iter()
+            .map(|worker| worker.join().expect("caught"));
         outcomes.flatten().collect()
     });
-    assert!(failed.is_empty(), "{} of {} cells:\n{}", failed.len(), cells.len(), failed.join("\n"));
+    assert!(
+        failed.is_empty(),
+        "{} of {} cells:\n{}",
+        failed.len(),
+        cells.len(),
+        failed.join("\n")
+    );
 }
 
 const WORKERS: usize = 6;
@@ -135,7 +143,9 @@ fn start(files: Files) -> Server {
     match files {
         Rdb => setup.set("save", "3600 1000000"),
         Always => setup.set("appendonly", "yes").set("appendfsync", "always"),
-        Everysec => setup.set("appendonly", "yes").set("appendfsync", "everysec"),
+        Everysec => setup
+            .set("appendonly", "yes")
+            .set("appendfsync", "everysec"),
     }
     .start()
 }
@@ -168,13 +178,21 @@ fn play(who: Who, how: How, files: Files, work: Work) {
         follow(&mut leaf, &replica);
         leaf
     });
-    Load::new(7).commands(400).keys(30).lasting().run(master.port());
+    Load::new(7)
+        .commands(400)
+        .keys(30)
+        .lasting()
+        .run(master.port());
     assert_agree(&master, &replica);
     if files == Rdb {
         master.must("SAVE");
         replica.must("SAVE");
     }
-    Load::new(8).commands(200).keys(30).lasting().run(master.port());
+    Load::new(8)
+        .commands(200)
+        .keys(30)
+        .lasting()
+        .run(master.port());
     assert_agree(&master, &replica);
     if let Some(leaf) = &leaf {
         assert_agree(&replica, leaf);
@@ -190,10 +208,16 @@ fn play(who: Who, how: How, files: Files, work: Work) {
         _ => "",
     };
     let before = match who {
-        Replica => (master.info_number("sync_full"), master.info_number("sync_partial_ok")),
+        Replica => (
+            master.info_number("sync_full"),
+            master.info_number("sync_partial_ok"),
+        ),
         _ => (0, 0),
     };
-    let before_middle = (master.info_number("sync_full"), master.info_number("sync_partial_ok"));
+    let before_middle = (
+        master.info_number("sync_full"),
+        master.info_number("sync_partial_ok"),
+    );
     match who {
         Master => {
             end(&mut master, how);
@@ -222,10 +246,14 @@ fn play(who: Who, how: How, files: Files, work: Work) {
     writer.resume();
     writer.await_more(5);
     let written = writer.stop();
-    wait::until("the link is settled", || replica.try_info("master_link_status") == "up");
+    wait::until("the link is settled", || {
+        replica.try_info("master_link_status") == "up"
+    });
     assert_agree(&master, &replica);
     if let Some(leaf) = &leaf {
-        wait::until("the leaf's link is up again", || leaf.try_info("master_link_status") == "up");
+        wait::until("the leaf's link is up again", || {
+            leaf.try_info("master_link_status") == "up"
+        });
         assert_agree(&replica, leaf);
     }
     let (upper, was) = match who {
@@ -258,7 +286,11 @@ fn check_sync(master: &Server, before: (i64, i64), expected: Outcome, about: &st
         Full(reason) => was_full_for(reason),
         Either(reason) => (full == 0 && partial > 0) || was_full_for(reason),
     };
-    assert!(fits, "expected {expected:?}, found {full} full ({reasons:?}) and {partial} partial {about}\n{}", master.log_tail());
+    assert!(
+        fits,
+        "expected {expected:?}, found {full} full ({reasons:?}) and {partial} partial {about}\n{}",
+        master.log_tail()
+    );
 }
 
 /// Every write that was acknowledged is there: all of them with an AOF, but for the last moments before a kill under
@@ -274,10 +306,19 @@ fn check_written(master: &Server, written: &[(i64, Instant)], how: How, files: F
         .filter(|number| client.must(&format!("EXISTS written:{number}")).integer() == 0)
         .collect();
     if files == Everysec && how == Kill && work == Writing {
-        assert!(missing.len() < written.len() / 2, "{} of {} lost", missing.len(), written.len());
+        assert!(
+            missing.len() < written.len() / 2,
+            "{} of {} lost",
+            missing.len(),
+            written.len()
+        );
         return;
     }
-    assert!(missing.is_empty(), "acknowledged and lost: {missing:?} of {}", written.len());
+    assert!(
+        missing.is_empty(),
+        "acknowledged and lost: {missing:?} of {}",
+        written.len()
+    );
 }
 
 /// Writes numbered keys one at a time, and knows which were acknowledged. Goes on across restarts of the server.
@@ -311,12 +352,16 @@ impl Writer {
     fn await_more(&self, count: i64) {
         let acknowledged = &self.shared.acknowledged;
         let goal = acknowledged.load(Ordering::SeqCst) + count;
-        wait::until("more was written", || acknowledged.load(Ordering::SeqCst) >= goal);
+        wait::until("more was written", || {
+            acknowledged.load(Ordering::SeqCst) >= goal
+        });
     }
 
     fn pause(&self) {
         self.shared.paused.store(true, Ordering::SeqCst);
-        wait::until("the writer rests", || self.shared.rests.load(Ordering::SeqCst));
+        wait::until("the writer rests", || {
+            self.shared.rests.load(Ordering::SeqCst)
+        });
     }
 
     fn resume(&self) {
@@ -371,7 +416,9 @@ fn last_segment(server: &Server) -> PathBuf {
     let names = fs::read_dir(&directory).expect("there is an AOF").flatten();
     let segments = names.filter_map(|entry| {
         let name = entry.file_name().into_string().ok()?;
-        let number = name.strip_prefix("appendonly.aof.")?.strip_suffix(".incr.aof")?;
+        let number = name
+            .strip_prefix("appendonly.aof.")?
+            .strip_suffix(".incr.aof")?;
         Some((number.parse::<u64>().ok()?, entry.path()))
     });
     segments.max().expect("there is a segment").1
@@ -397,10 +444,16 @@ fn a_tail_that_a_crashed_master_lost_does_not_survive_on_its_replica() {
         file.set_len(length - lost).expect("longer than that");
         master.start_again();
         assert_ne!(digest(&master), before, "the tail was worth something");
-        wait::until("the replica is back", || replica.try_info("master_link_status") == "up");
+        wait::until("the replica is back", || {
+            replica.try_info("master_link_status") == "up"
+        });
         Load::new(12).commands(300).lasting().run(master.port());
         assert_agree(&master, &replica);
-        assert_eq!(master.info_number("sync_full_beyond_second_id"), 1, "{lost} bytes");
+        assert_eq!(
+            master.info_number("sync_full_beyond_second_id"),
+            1,
+            "{lost} bytes"
+        );
     }
 }
 
@@ -418,7 +471,10 @@ fn a_restarted_master_feeds_from_its_segments_what_a_replica_has_missed() {
     for round in 1..=2 {
         master.kill();
         master.start_again();
-        assert!(master.info_number("repl_backlog_histlen") > 10_000, "round {round}");
+        assert!(
+            master.info_number("repl_backlog_histlen") > 10_000,
+            "round {round}"
+        );
     }
     replica.start_again();
     replica.await_link();
