@@ -11,6 +11,7 @@ use crate::aof::scan::{self, Scanner};
 use crate::clients::Ends;
 use crate::clients::session::Session;
 use crate::cow::element;
+use crate::keyspace::Database;
 use crate::keyspace::access::AccessRule;
 use crate::number;
 use crate::protocol::reply::{Reply, ReplyBuffer, Resp};
@@ -252,12 +253,13 @@ impl Engine {
     ) -> usize {
         let mut data = self.data(replay.db, ExpiryRule::Ignore, access_rule);
         let steps = &batch.steps[..range.end];
+        let mut fetched = range.start;
         for index in range.clone() {
-            if let Some(Step::Data { hash, .. }) = steps.get(index + FETCHED_AHEAD) {
-                data.database().prefetch(*hash);
-            }
-            if let Some(Step::Data { hash, .. }) = steps.get(index + FETCHED_AHEAD / 2) {
-                data.database().prefetch_entry(*hash);
+            if index == fetched {
+                // Many at once, so that the misses of different keys overlap.
+                let next = &steps[index..range.end.min(index + FETCHED_AT_ONCE)];
+                fetch(data.database(), next);
+                fetched = index + FETCHED_AT_ONCE;
             }
             match steps[index] {
                 Step::Data { run, spec, .. } => {
@@ -331,8 +333,26 @@ impl Replay {
     }
 }
 
-/// How many requests ahead the table's leaf of a key is fetched; its entry follows at half of that.
-const FETCHED_AHEAD: usize = 16;
+/// Fetches into the caches what these requests will touch: the tables' leaves, then the entries.
+fn fetch(database: &Database, steps: &[Step]) {
+    if database.len() < FETCHED_DATABASE_KEYS_MIN {
+        return;
+    }
+    let hashes = || {
+        steps.iter().filter_map(|step| match step {
+            Step::Data { hash, .. } if *hash != 0 => Some(*hash),
+            _ => None,
+        })
+    };
+    hashes().for_each(|hash| database.prefetch_mut(hash));
+    hashes().for_each(|hash| database.prefetch_entry(hash));
+}
+
+/// Requests whose keys are fetched together.
+const FETCHED_AT_ONCE: usize = 32;
+
+/// Below this, a database lies in the caches anyway.
+const FETCHED_DATABASE_KEYS_MIN: usize = 10_000;
 
 /// So many errors are told one by one.
 const FAILURES_LOGGED: u64 = 20;

@@ -208,7 +208,6 @@ mod tests {
 
     use async_std::channel;
 
-    use super::super::read_aof::Fault;
     use super::*;
     use crate::aof::crc::Crc;
     use crate::aof::disk::RealDisk;
@@ -245,7 +244,10 @@ mod tests {
         fn source(&self, name: &str, bytes: &[u8]) -> Source {
             let path = self.0.join(name);
             fs::write(&path, bytes).expect("writable");
-            Source { path, crc64: None }
+            Source {
+                path,
+                sum_bytes: None,
+            }
         }
 
         /// Loads one file; what it came to, and the dataset.

@@ -371,6 +371,49 @@ fn an_rdb_file_that_is_newer_than_the_aof_is_not_ignored_in_silence() {
     assert_eq!(keys(&other), "0:new", "the AOF begins with it now");
 }
 
+/// With both on, the RDB file of a shutdown is always the newer one: it says that it belongs to the AOF.
+#[test]
+fn an_rdb_file_of_the_same_history_stands_beside_the_aof() {
+    let mut server = node().set("save", "3600 1").start();
+    for round in 0..3 {
+        server.must(&format!("SET round:{round} 1"));
+        server.client().send_line("SHUTDOWN");
+        assert!(server.await_exit().success());
+        assert!(server.home().join("dump.rdb").exists());
+        server.start_again();
+        assert!(server.log().contains("DB loaded from append only file"));
+        assert_eq!(server.must("DBSIZE").integer(), round + 1);
+    }
+    // A snapshot that was taken where the AOF could not go: it is what knows the most.
+    server.must("SAVE");
+    server.must("SET beyond 1");
+    server.must("SAVE");
+    let digest = agree::digest(&server);
+    server.kill();
+    let segment = last_segment(&server);
+    let length = fs::metadata(&segment).expect("ours").len();
+    let file = fs::OpenOptions::new().write(true).open(&segment);
+    file.and_then(|file| file.set_len(length - 5))
+        .expect("ours");
+    server.start_again();
+    assert_eq!(agree::digest(&server), digest, "{}", server.log_tail());
+    server.kill();
+    server.start_again();
+    assert_eq!(agree::digest(&server), digest, "{}", server.log_tail());
+}
+
+fn last_segment(server: &Server) -> PathBuf {
+    let directory = server.home().join("appendonlydir");
+    let entries = fs::read_dir(directory).expect("there is an AOF").flatten();
+    let segments = entries.filter_map(|entry| {
+        let name = entry.file_name().into_string().ok()?;
+        let number = name.strip_prefix("appendonly.aof.")?;
+        let number = number.strip_suffix(".incr.aof")?.parse::<u64>().ok()?;
+        Some((number, entry.path()))
+    });
+    segments.max().expect("there is a segment").1
+}
+
 #[test]
 fn an_aof_is_loaded_again_while_everybody_waits() {
     let server = node().start();
