@@ -17,5 +17,9 @@
 
 pub mod crc;
 pub mod disk;
+pub mod file_scan;
 pub mod manifest;
 pub mod names;
+pub mod repair;
+pub mod scan;
+pub mod set;
