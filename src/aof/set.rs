@@ -417,7 +417,9 @@ pub fn clear_away(disk: &dyn Disk, leftovers: &[Leftover]) -> Vec<(PathBuf, io::
             Leftover::Remove(path) => disk.remove(path),
             Leftover::SetAside { from, to } => disk.rename(from, to),
         };
-        if let Err(error) = done {
+        if let Err(error) = done
+            && error.kind() != io::ErrorKind::NotFound
+        {
             failures.push((leftover.path().to_owned(), error));
         }
     }

@@ -87,28 +87,6 @@ fn segment(content: &[u8]) -> Home {
     Home::new(&[(MANIFEST, ONE_SEGMENT), (SEGMENT, content)])
 }
 
-fn unescaped(text: &str) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let mut left = text.bytes();
-    while let Some(byte) = left.next() {
-        bytes.push(match byte {
-            b'\\' => match left.next() {
-                Some(b'n') => b'\n',
-                Some(b'r') => b'\r',
-                Some(b'x') => {
-                    let digits = [left.next().expect("two digits"), left.next().expect("two")];
-                    let digits = std::str::from_utf8(&digits).expect("digits");
-                    u8::from_str_radix(digits, 16).expect("hexadecimal")
-                }
-                Some(other) => other,
-                None => panic!("{text:?} ends in a backslash"),
-            },
-            other => other,
-        });
-    }
-    bytes
-}
-
 /// `0:a 0:b 3:c`: all keys with their databases.
 fn keys(server: &Server) -> String {
     let mut client = server.client();
@@ -129,48 +107,46 @@ fn every_directory_ends_as_it_should() {
     if server::stands_in_for_sluice("some of it is what the reference does wrong") {
         return;
     }
-    let list = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/aof/directories.txt");
-    let list = fs::read_to_string(list).expect("it belongs to the sources");
-    let cases: Vec<&str> = list.split("\n== ").skip(1).collect();
+    let list = fs::read_to_string(fixtures().join("expected.txt"));
+    let list = list.expect("it belongs to the sources");
+    let mut cases: Vec<Vec<&str>> = Vec::new();
+    for line in list.lines() {
+        match line.strip_prefix("    ") {
+            Some(detail) => cases.last_mut().expect("below a case").push(detail),
+            None if line.starts_with('#') || line.is_empty() => {}
+            None => cases.push(vec![line]),
+        }
+    }
+    assert!(cases.len() > 40);
     let wrong: Vec<String> = std::thread::scope(|scope| {
         let workers: Vec<_> = cases
             .chunks(cases.len().div_ceil(6))
             .map(|cases| {
-                scope.spawn(move || {
-                    cases
-                        .iter()
-                        .filter_map(|case| ends_wrong(case))
-                        .collect::<Vec<_>>()
-                })
+                let judge = || cases.iter().filter_map(|case| ends_wrong(case));
+                scope.spawn(move || judge().collect::<Vec<_>>())
             })
             .collect();
-        let outcomes = workers
-            .into_iter()
-            .map(|worker| worker.join().expect("no panic"));
-        outcomes.flatten().collect()
+        let outcomes = workers.into_iter().map(|worker| worker.join());
+        outcomes.flat_map(|wrong| wrong.expect("no panic")).collect()
     });
-    assert!(cases.len() > 40);
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }
 
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/aof")
+}
+
 /// What is wrong with how a start on this directory ends, if something is.
-fn ends_wrong(case: &str) -> Option<String> {
-    let mut lines = case.lines();
-    let (name, expected) = lines.next()?.split_once(": ").expect("name: what happens");
-    let (mut files, mut cuts) = (Vec::new(), Vec::new());
-    for line in lines.filter(|line| !line.is_empty()) {
-        let mut words = line.splitn(3, ' ');
-        match (words.next(), words.next(), words.next()) {
-            (Some("differs"), ..) => {}
-            (Some("cut"), Some(path), Some(length)) => {
-                cuts.push((path.to_owned(), length.parse::<usize>().expect("a length")));
-            }
-            _ => {
-                let (path, content) = line.split_once(' ').unwrap_or((line, ""));
-                let path = String::from_utf8(unescaped(path)).expect("a path");
-                files.push((path, unescaped(content)));
-            }
-        }
+fn ends_wrong(case: &[&str]) -> Option<String> {
+    let (name, expected) = case[0].split_once(": ").expect("name: what happens");
+    let cuts = case.iter().filter_map(|line| {
+        let (path, length) = line.strip_prefix("cut ")?.split_once(' ')?;
+        Some((path, length.parse::<usize>().expect("a length")))
+    });
+    let mut files = BTreeMap::new();
+    let folder = fixtures().join("cases").join(name);
+    if folder.exists() {
+        collect(&folder, &folder, &mut files);
     }
     let files: Vec<(&str, &[u8])> = files
         .iter()
@@ -207,7 +183,7 @@ fn ends_wrong(case: &str) -> Option<String> {
                 ));
             }
             for (path, length) in cuts {
-                let left = home.read(&path).len();
+                let left = home.read(path).len();
                 if left != length {
                     return Some(format!(
                         "{name}: {path} should have {length} bytes, found {left}"

@@ -67,7 +67,7 @@ fn units_end_behind_commands_and_behind_exec() {
         .collect();
     assert_eq!(names, ["SET", "multi", "SET", "EXEC", "PI\\r\\n"]);
     let ends: Vec<_> = seen.iter().map(|(_, end)| *end).collect();
-    let exec_end = file.len() as u64 - 13;
+    let exec_end = file.len() as u64 - 12;
     let end = file.len() as u64;
     assert_eq!(ends, [Some(27), None, None, Some(exec_end), Some(end)]);
     let stamp = Stamp {
