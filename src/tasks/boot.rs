@@ -19,7 +19,7 @@ use crate::random::Random;
 use super::engine_lock::EngineLock;
 use super::full_sync::Transfers;
 use super::listen::Listeners;
-use super::{conductor, follow_master, load, logging, reclaim, sample_memory, tick};
+use super::{begin_aof, conductor, follow_master, load, logging, reclaim, sample_memory, tick};
 
 /// Runs a node with these settings until it stops.
 pub fn run(loaded: Loaded) -> ExitCode {
