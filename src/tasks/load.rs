@@ -32,15 +32,16 @@ pub fn options(engine: &Engine, payload_bytes: Option<u64>) -> loading::Options 
     engine.load_options(Expired::Keep, payload_bytes)
 }
 
-/// Says that a dataset is about to be loaded, if there is one: from now on clients are told so.
+/// Says that a dataset is about to be loaded, if there is one, or an AOF to be begun: from now on clients are told so.
 pub fn announce(lock: &EngineLock) {
     lock.with(|engine| {
-        let Ok(metadata) = fs::metadata(engine.rdb_path()) else {
+        let metadata = fs::metadata(engine.rdb_path());
+        if metadata.is_err() && !engine.config.appendonly {
             return;
-        };
+        }
         engine.persistence.loading = Some(Loading {
             started_unix: engine.now.seconds(),
-            total_bytes: metadata.len(),
+            total_bytes: metadata.map_or(0, |metadata| metadata.len()),
             ..Loading::default()
         });
     });
@@ -62,16 +63,23 @@ pub async fn at_start(lock: &EngineLock) -> Result<(), String> {
             let position = loaded.about.position;
             let expired_keys = std::mem::take(&mut loaded.expired_keys);
             engine.install(loaded, false);
-            engine.persistence.loading = None;
+            loaded_at_start(engine);
             engine.resume_history(position, &expired_keys);
         }),
         Ok(None) => lock.with(|engine| {
-            engine.persistence.loading = None;
+            loaded_at_start(engine);
             engine.resume_history(None, &[]);
         }),
         Err(reason) => return Err(format!("Fatal error loading the DB: {reason}. Exiting.")),
     }
     Ok(())
+}
+
+/// Clients are served from now on, unless an AOF has to be begun first.
+fn loaded_at_start(engine: &mut Engine) {
+    if !engine.config.appendonly {
+        engine.persistence.loading = None;
+    }
 }
 
 /// DEBUG RELOAD: saves unless told not to, and loads what is in the file. Meanwhile everybody waits.
