@@ -279,3 +279,150 @@ impl Durability {
             .expect("only pushes and removals happen under this lock")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
+    use std::task::Wake;
+    use std::thread;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    impl Count {
+        fn waker(self: &Arc<Self>) -> Waker {
+            Waker::from(Arc::clone(self))
+        }
+
+        fn get(&self) -> usize {
+            self.0.load(Ordering::SeqCst)
+        }
+    }
+
+    fn at(policy: Policy) -> Durability {
+        let durability = Durability::default();
+        durability.begin(Offset(100), policy);
+        durability
+    }
+
+    #[test]
+    fn without_an_aof_nothing_is_ever_held() {
+        let durability = Durability::default();
+        assert_eq!(durability.hold(Offset(5)), None);
+        assert_eq!(durability.sendable(), Offset::MAX);
+    }
+
+    #[test]
+    fn always_waits_for_the_disk_and_the_others_for_the_system() {
+        for policy in [Policy::System, Policy::EverySecond, Policy::Always] {
+            let durability = at(policy);
+            let hold = durability.hold(Offset(110)).unwrap();
+            assert!(durability.is_passed(durability.hold(Offset(100)).unwrap()));
+            assert!(!durability.is_passed(hold));
+            durability.raise_written(Offset(110));
+            assert_eq!(durability.is_passed(hold), policy != Policy::Always);
+            durability.raise_synced(Offset(109));
+            assert_eq!(durability.is_passed(hold), policy != Policy::Always);
+            durability.raise_synced(Offset(110));
+            assert!(durability.is_passed(hold));
+        }
+    }
+
+    #[test]
+    fn a_busy_disk_holds_nobody_within_bounds_except_under_always() {
+        let durability = at(Policy::EverySecond);
+        durability.set_waiting_bytes_max(50);
+        let (near, far) = (Offset(150), Offset(151));
+        let holds = [near, far].map(|offset| durability.hold(offset).unwrap());
+        let (first, second) = (Arc::new(Count::default()), Arc::new(Count::default()));
+        assert!(durability.wake_when_passed(holds[0], &first.waker()));
+        assert!(durability.wake_when_passed(holds[1], &second.waker()));
+        durability.set_busy(true);
+        assert_eq!((first.get(), second.get()), (1, 0));
+        assert!(durability.is_passed(holds[0]) && !durability.is_passed(holds[1]));
+        durability.set_policy(Policy::Always);
+        assert!(!durability.is_passed(holds[0]));
+    }
+
+    #[test]
+    fn a_waker_is_woken_once_by_what_makes_its_offset_pass() {
+        let durability = at(Policy::Always);
+        let count = Arc::new(Count::default());
+        for offset in [110, 120, 130] {
+            let hold = durability.hold(Offset(offset)).unwrap();
+            assert!(durability.wake_when_passed(hold, &count.waker()));
+        }
+        durability.raise_written(Offset(130));
+        assert_eq!(count.get(), 0);
+        durability.raise_synced(Offset(125));
+        assert_eq!((count.get(), durability.waiting()), (2, 1));
+        let passed = durability.hold(Offset(125)).unwrap();
+        assert!(!durability.wake_when_passed(passed, &count.waker()));
+        durability.forget(&count.waker());
+        durability.raise_synced(Offset(130));
+        assert_eq!((count.get(), durability.waiting()), (2, 0));
+    }
+
+    #[test]
+    fn another_history_and_the_end_of_the_aof_let_everybody_go() {
+        let durability = at(Policy::Always);
+        let count = Arc::new(Count::default());
+        let hold = durability.hold(Offset(1000)).unwrap();
+        assert!(durability.wake_when_passed(hold, &count.waker()));
+        durability.begin(Offset(5), Policy::Always);
+        assert_eq!(count.get(), 1);
+        assert!(durability.is_passed(hold));
+        let hold = durability.hold(Offset(10)).unwrap();
+        assert!(!durability.is_passed(hold));
+        assert!(durability.wake_when_passed(hold, &count.waker()));
+        durability.end();
+        assert_eq!((count.get(), durability.waiting()), (2, 0));
+    }
+
+    #[test]
+    fn replicas_wait_only_where_that_is_asked_for() {
+        let durability = at(Policy::Always);
+        let count = Arc::new(Count::default());
+        assert!(!durability.wake_when_sendable(Offset(100), &count.waker()));
+        durability.gate_replicas(true);
+        assert_eq!(durability.sendable(), Offset(100));
+        assert!(durability.wake_when_sendable(Offset(100), &count.waker()));
+        durability.raise_written(Offset(101));
+        assert_eq!(count.get(), 0);
+        durability.raise_synced(Offset(101));
+        assert_eq!(count.get(), 1);
+        assert!(durability.wake_when_sendable(Offset(101), &count.waker()));
+        durability.gate_replicas(false);
+        assert_eq!(count.get(), 2);
+    }
+
+    #[test]
+    fn no_waker_is_lost_between_threads() {
+        let durability = Arc::new(at(Policy::Always));
+        let rounds: i64 = 20_000;
+        let writer = {
+            let durability = Arc::clone(&durability);
+            thread::spawn(move || {
+                for offset in 101..=100 + rounds {
+                    durability.raise_synced(Offset(offset));
+                }
+            })
+        };
+        let (count, mut left) = (Arc::new(Count::default()), 0);
+        for offset in (101..=100 + rounds).rev().step_by(7) {
+            let hold = durability.hold(Offset(offset)).unwrap();
+            left += usize::from(durability.wake_when_passed(hold, &count.waker()));
+        }
+        writer.join().unwrap();
+        assert_eq!((count.get(), durability.waiting()), (left, 0));
+    }
+}

@@ -81,6 +81,7 @@ fn begin_blocking(lock: &EngineLock) -> Result<(), String> {
     log.adopt(&base).map_err(|error| failed(&error))?;
     log::info!("Creating AOF base file {} on server start", log.base_name());
     write_aof::start_writer(lock, log, cursor).map_err(|error| failed(&error))?;
+    lock.with(|engine| engine.persistence.loading = None);
     Ok(())
 }
 

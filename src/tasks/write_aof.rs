@@ -672,3 +672,6 @@ fn reason(error: &io::Error) -> String {
         (_, None) => text,
     }
 }
+
+#[cfg(test)]
+mod tests;

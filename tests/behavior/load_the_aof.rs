@@ -127,7 +127,9 @@ fn every_directory_ends_as_it_should() {
             })
             .collect();
         let outcomes = workers.into_iter().map(|worker| worker.join());
-        outcomes.flat_map(|wrong| wrong.expect("no panic")).collect()
+        outcomes
+            .flat_map(|wrong| wrong.expect("no panic"))
+            .collect()
     });
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }

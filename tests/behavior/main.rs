@@ -27,3 +27,4 @@ mod use_sets;
 mod use_sorted_sets;
 mod use_strings;
 mod use_the_tool;
+mod write_an_aof;
