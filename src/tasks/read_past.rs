@@ -109,3 +109,66 @@ fn read_exactly(file: &dyn DiskFile, at: u64, count: u64) -> io::Result<Vec<u8>>
 
 /// Pieces of the size of the journal's larger blocks, so that its window moves as usual.
 const PIECE_BYTES: u64 = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+    use crate::aof::disk::RealDisk;
+    use crate::aof::manifest::Facts;
+    use crate::journal::position::{Offset, ReplId};
+    use crate::tasks::find_aof::former;
+
+    /// A file with these bytes, which holds the journal from `start` to `end`.
+    fn span(place: &Path, id: u8, content: &str, prelude: usize, range: (i64, i64)) -> Span {
+        let path = place.join(format!("{}", range.0));
+        fs::write(&path, content).expect("writable");
+        Span {
+            path,
+            facts: Facts {
+                id: ReplId::parse(&[id; 40]),
+                prelude_bytes: prelude as u64,
+                annotated: content.contains('#'),
+                ..Facts::default()
+            },
+            start: Offset(range.0),
+            end: Offset(range.1),
+        }
+    }
+
+    #[test]
+    fn the_last_bytes_come_without_what_is_not_of_the_journal() {
+        let place = std::env::temp_dir().join(format!("sluice-past-{}", std::process::id()));
+        fs::create_dir_all(&place).expect("a temp directory");
+        let (prelude, ping) = ("*2\r\n$6\r\nSELECT\r\n$1\r\n3\r\n", "*1\r\n$4\r\nPING\r\n");
+        let annotated = format!("#TS:1\r\n{ping}#TS:2\r\n#TS:3\r\n{ping}");
+        let past = [
+            span(
+                &place,
+                b'b',
+                &format!("{prelude}{ping}"),
+                prelude.len(),
+                (128, 142),
+            ),
+            span(&place, b'b', &annotated, 0, (100, 128)),
+            span(&place, b'a', &ping.repeat(2), 0, (72, 100)),
+        ];
+        let journal = ping.repeat(5);
+        for wanted in 0..100 {
+            let bytes = read_past(&RealDisk, &past, wanted).concat();
+            let expected = &journal[journal.len().saturating_sub(wanted as usize)..];
+            assert_eq!(String::from_utf8_lossy(&bytes), expected, "{wanted}");
+        }
+        let former = former(&past);
+        assert_eq!(former.len(), 1);
+        assert_eq!(
+            (former[0].id, former[0].until),
+            (ReplId::parse(&[b'a'; 40]).expect("an id"), Offset(100))
+        );
+        fs::remove_file(&past[1].path).expect("ours");
+        assert_eq!(read_past(&RealDisk, &past, 100).concat().len(), ping.len());
+        fs::remove_dir_all(place).expect("ours");
+    }
+}
