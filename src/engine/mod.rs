@@ -32,6 +32,7 @@ pub mod random_count;
 pub mod replaying;
 pub mod replication;
 pub mod replication_info;
+pub mod resuming;
 pub mod scan;
 pub mod shutdown_commands;
 pub mod snapshots;

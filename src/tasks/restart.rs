@@ -16,9 +16,9 @@ use crate::aof::repair::Policy;
 use crate::aof::writer::Order;
 use crate::clients::ClientKey;
 use crate::engine::Engine;
-use crate::engine::following::Past;
 use crate::engine::pause::{PauseMode, Purpose};
 use crate::engine::persistence::Loading;
+use crate::engine::resuming::Past;
 use crate::journal::position::Position;
 
 use super::begin_aof;
