@@ -9,6 +9,7 @@
 //! What COMMAND tells about a command beyond its row: [`catalogue`], [`key_spec`], [`categories`].
 
 pub mod aof;
+pub mod aof_commands;
 pub mod authentication;
 pub mod catalogue;
 pub mod categories;
@@ -32,6 +33,8 @@ pub mod random_count;
 pub mod replaying;
 pub mod replication;
 pub mod replication_info;
+pub mod rewrites;
+pub mod rewriting;
 pub mod scan;
 pub mod shutdown_commands;
 pub mod snapshots;
@@ -68,6 +71,7 @@ use intent::Intent;
 use pause::Pauses;
 use persistence::Persistence;
 use replication::Replication;
+use rewrites::Rewrites;
 use unit::Unit;
 use watch::Watched;
 
@@ -94,6 +98,7 @@ pub struct Engine {
     pub unit: Unit,
     pub journal: Journal,
     pub persistence: Persistence,
+    pub rewrites: Rewrites,
     pub aof: Aof,
     pub replication: Replication,
     pub clients: Clients,
@@ -141,6 +146,7 @@ impl Engine {
             unit: Unit::default(),
             journal: Journal::new(Default::default()),
             persistence: Persistence::new(now),
+            rewrites: Rewrites::default(),
             aof: Aof::default(),
             replication: Replication::new(&config, Identity::new(&mut random)),
             clients: Clients::default(),
