@@ -15,6 +15,8 @@
 //! Everything here blocks, and goes through [`disk::Disk`], so that tests can make each step fail. Knows no key, no socket
 //! and no engine.
 
+pub mod alone;
+pub mod candidate;
 pub mod crc;
 pub mod disk;
 pub mod durability;

@@ -83,6 +83,13 @@ pub struct Status {
     pub segment_bytes: u64,
 }
 
+impl Status {
+    /// The last write or the last sync has failed.
+    pub fn is_failing(&self) -> bool {
+        self.write_error.is_some() || self.sync_error.is_some()
+    }
+}
+
 struct Shared {
     orders: Mutex<VecDeque<Order>>,
     status: Mutex<Status>,
@@ -95,6 +102,8 @@ struct Shared {
     /// Under `always` a failing disk ends the process.
     exits_on_error: AtomicBool,
     policy: AtomicU8,
+    /// Told to end at once.
+    abandoned: AtomicBool,
     /// Writes begun and ended: odd while one is under way.
     write_number: AtomicU64,
     delayed_floor: AtomicU64,
@@ -113,6 +122,7 @@ impl Writer {
             spare_disk: AtomicBool::new(false),
             exits_on_error: AtomicBool::new(true),
             policy: AtomicU8::new(Policy::EverySecond as u8),
+            abandoned: AtomicBool::new(false),
             write_number: AtomicU64::new(0),
             delayed_floor: AtomicU64::new(0),
             waker,
@@ -158,6 +168,14 @@ impl Writer {
             .write_error
             .clone()
             .or_else(|| status.sync_error.clone())
+    }
+
+    /// Ends the thread without writing what it has not written: for a disk that fails and a set that nobody wants to go on.
+    /// True the first time.
+    pub fn abandon(&self) -> bool {
+        let first = !self.0.abandoned.swap(true, Ordering::Relaxed);
+        self.0.waker.wake_by_ref();
+        first
     }
 
     pub fn has_ended(&self) -> bool {
@@ -222,6 +240,10 @@ impl Orders {
     /// A write begins or has ended.
     pub fn note_write(&self) {
         self.0.write_number.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn is_abandoned(&self) -> bool {
+        self.0.abandoned.load(Ordering::Relaxed)
     }
 
     pub fn spares_disk(&self) -> bool {

@@ -105,6 +105,7 @@ fn follow(engine: &mut Engine, name: &str) {
         {
             engine.intents.push(Intent::Rebind);
         }
+        "appendonly" => engine.follow_appendonly(),
         "appendfsync" | "aof-exit-on-error" | "repl-send-durable-only" => {
             engine.follow_aof_settings()
         }

@@ -110,7 +110,9 @@ impl Engine {
     /// Ten times a second: whether snapshots want the disk for themselves.
     pub fn aof_tick(&mut self) {
         if let Some(writer) = &self.aof.writer {
-            let spare = self.config.no_appendfsync_on_rewrite && self.persistence.running.is_some();
+            let is_snapshot_written =
+                self.persistence.running.is_some() || self.rewrites.running.is_some();
+            let spare = self.config.no_appendfsync_on_rewrite && is_snapshot_written;
             writer.spare_disk(spare);
             let under_way = writer.write_under_way();
             if under_way.is_some() && under_way == self.aof.write_seen {

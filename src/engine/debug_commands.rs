@@ -198,6 +198,7 @@ fn digest_value(node: &mut Node, args: Argv, reply: &mut Reply) -> CommandResult
 fn change_repl_id(node: &mut Node, reply: &mut Reply) -> CommandResult {
     let engine = &mut *node.engine;
     engine.replication.identity.begin(&mut engine.random);
+    engine.rotate_aof();
     reply.ok();
     Ok(Outcome::Replied)
 }

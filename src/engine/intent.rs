@@ -8,6 +8,8 @@ use crate::keyspace::KeyspacePicture;
 pub enum Intent {
     /// A save has begun: see `Engine::take_save`.
     Save,
+    /// A rewrite of the AOF has begun: see `Engine::take_rewrite`.
+    Rewrite,
     /// Save if so wished, then stop the process with `status`. `client` is told if it cannot be done.
     Shutdown {
         save: SaveWish,

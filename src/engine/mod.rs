@@ -9,6 +9,7 @@
 //! What COMMAND tells about a command beyond its row: [`catalogue`], [`key_spec`], [`categories`].
 
 pub mod aof;
+pub mod aof_commands;
 pub mod authentication;
 pub mod catalogue;
 pub mod categories;
@@ -33,6 +34,8 @@ pub mod replaying;
 pub mod replication;
 pub mod replication_info;
 pub mod resuming;
+pub mod rewrites;
+pub mod rewriting;
 pub mod scan;
 pub mod shutdown_commands;
 pub mod snapshots;
@@ -69,6 +72,7 @@ use intent::Intent;
 use pause::Pauses;
 use persistence::Persistence;
 use replication::Replication;
+use rewrites::Rewrites;
 use unit::Unit;
 use watch::Watched;
 
@@ -95,6 +99,7 @@ pub struct Engine {
     pub unit: Unit,
     pub journal: Journal,
     pub persistence: Persistence,
+    pub rewrites: Rewrites,
     pub aof: Aof,
     pub replication: Replication,
     pub clients: Clients,
@@ -142,6 +147,7 @@ impl Engine {
             unit: Unit::default(),
             journal: Journal::new(Default::default()),
             persistence: Persistence::new(now),
+            rewrites: Rewrites::default(),
             aof: Aof::default(),
             replication: Replication::new(&config, Identity::new(&mut random)),
             clients: Clients::default(),

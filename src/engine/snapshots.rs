@@ -110,18 +110,23 @@ impl Engine {
         }
     }
 
-    /// Gives up the running save if it retains more than `snapshot-retained-bytes-max`.
+    /// Gives up the snapshot on its way to disk that retains most if that is more than `snapshot-retained-bytes-max`.
     pub fn limit_retained_bytes(&mut self) {
         let limit = self.config.snapshot_retained_bytes_max;
-        let retained = self
-            .persistence
-            .running
-            .as_ref()
-            .map_or(0, RunningSave::retained_bytes);
-        if limit > 0 && retained > limit {
-            log::warn!(
-                "The snapshot retains {retained} bytes, snapshot-retained-bytes-max allows {limit}"
-            );
+        let save = self.persistence.running.as_ref();
+        let by_save = save.map_or(0, RunningSave::retained_bytes);
+        let by_rewrite = self.rewrites.retained_bytes();
+        let retained = by_save.max(by_rewrite);
+        if limit == 0 || retained <= limit {
+            return;
+        }
+        let reason = format!(
+            "the snapshot retains {retained} bytes, snapshot-retained-bytes-max allows {limit}"
+        );
+        if by_rewrite > by_save {
+            self.fail_rewrite(reason);
+        } else {
+            log::warn!("Background saving: {reason}");
             self.abandon_save();
         }
     }

@@ -57,7 +57,7 @@ fn begin_blocking(lock: &EngineLock) -> Result<(), String> {
         let at = engine.stream_position();
         let mut options = Options::of(&engine.config);
         options.aof_base = true;
-        let format = match engine.config.aof_use_rdb_preamble || engine.keyspace.len() > 0 {
+        let format = match engine.config.aof_use_rdb_preamble || !engine.keyspace.is_empty() {
             true => BaseFormat::Rdb,
             false => BaseFormat::Commands,
         };

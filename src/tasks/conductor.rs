@@ -12,7 +12,7 @@ use crate::engine::intent::Intent;
 use super::engine_lock::EngineLock;
 use super::full_sync::{self, Transfers};
 use super::listen::Listeners;
-use super::{digest, load, restart, rewrite_config, shutdown, take_snapshot};
+use super::{digest, load, restart, rewrite_aof, rewrite_config, shutdown, take_snapshot};
 
 pub async fn run(
     lock: EngineLock,
@@ -26,6 +26,9 @@ pub async fn run(
         match intent {
             Intent::Save => {
                 task::spawn(take_snapshot::save_to_file(lock));
+            }
+            Intent::Rewrite => {
+                task::spawn(rewrite_aof::run(lock));
             }
             Intent::Shutdown {
                 save,

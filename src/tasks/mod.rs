@@ -1,6 +1,7 @@
 //! Everything that awaits, one file per kind of task. [`boot::run`] starts all of it and stops it in reverse.
 
 pub mod accept;
+pub mod base_file;
 pub mod begin_aof;
 pub mod boot;
 pub mod choose_dataset;
@@ -19,6 +20,7 @@ pub mod read_aof;
 pub mod read_past;
 pub mod reclaim;
 pub mod restart;
+pub mod rewrite_aof;
 pub mod rewrite_config;
 pub mod sample_memory;
 pub mod serve_client;

@@ -205,14 +205,14 @@ impl Connection {
     pub async fn wait(&mut self) {
         if let Some(hold) = self.state.hold {
             let (durability, waker) = (&self.state.durability, &self.state.waker);
-            if self.state.hold_waits != Some(hold) {
-                if !durability.wake_when_passed(hold, waker) {
-                    return;
-                }
-                self.state.hold_waits = Some(hold);
-            } else if durability.is_passed(hold) {
+            if self.state.hold_waits == Some(hold) {
+                // It may be gone: a disk that was busy for a moment has woken us, and is not busy any more.
+                durability.forget(waker);
+            }
+            if !durability.wake_when_passed(hold, waker) {
                 return;
             }
+            self.state.hold_waits = Some(hold);
         }
         let is_held = self.state.hold.is_some();
         let mut polled = false;

@@ -10,7 +10,7 @@ use crate::engine::intent::SaveWish;
 use crate::engine::pause::{PauseMode, Purpose};
 
 use super::engine_lock::EngineLock;
-use super::{take_snapshot, write_aof};
+use super::{rewrite_aof, take_snapshot, write_aof};
 
 const POLL: Duration = Duration::from_millis(20);
 
@@ -42,6 +42,13 @@ pub async fn run(
         log::warn!("Shutdown manually aborted.");
         return give_up(&lock, client);
     }
+    if lock.with(|engine| engine.is_beginning_set()) {
+        if !force {
+            log::warn!("Writing initial AOF, can't exit.");
+            return give_up(&lock, client);
+        }
+        log::warn!("Writing initial AOF. Exit anyway.");
+    }
     let (saves, loading) = lock.with(|engine| {
         let saves = match wish {
             SaveWish::Default => !engine.config.save.is_empty(),
@@ -60,6 +67,7 @@ pub async fn run(
         }
     }
     take_snapshot::stop(&lock).await;
+    rewrite_aof::stop(&lock).await;
     if let Err(reason) = write_aof::finish(&lock).await {
         log::warn!("Error closing the AOF: {reason}");
         if !force {

@@ -256,6 +256,12 @@ impl Driver {
     }
 
     fn round(&mut self) -> Round {
+        if self.orders.is_abandoned() {
+            if let Some(order) = self.next.take() {
+                order.refuse("the AOF writer was told to end");
+            }
+            return Round::Ended;
+        }
         self.fetch_sync();
         if self.cursor.is_some() {
             self.durability.set_policy(self.policy());
@@ -296,7 +302,7 @@ impl Driver {
                 return Round::Worked;
             }
             Order::Rotate { at, answer } if stands && self.log.end() >= at.offset => {
-                let outcome = self.log.rotate(at);
+                let outcome = self.busily(|log| log.rotate(at));
                 if let Err(error) = &outcome
                     && self.log.id() != Some(at.id)
                     && self.log.end() == at.offset
@@ -310,7 +316,7 @@ impl Driver {
                 self.restructured(outcome, answer);
             }
             Order::Adopt { base, answer } => {
-                let outcome = self.log.adopt(&base);
+                let outcome = self.busily(|log| log.adopt(&base));
                 self.restructured(outcome, answer);
             }
             Order::Replace {
@@ -318,7 +324,7 @@ impl Driver {
                 cursor,
                 answer,
             } => {
-                let outcome = self.log.replace(&base);
+                let outcome = self.busily(|log| log.replace(&base));
                 if outcome.is_ok() {
                     self.parts.clear();
                     self.parts_bytes = 0;
@@ -345,6 +351,14 @@ impl Driver {
             }
         }
         Round::Worked
+    }
+
+    /// Files are created, renamed, removed and synced: nobody waits for that unless the policy says so.
+    fn busily<T>(&mut self, work: impl FnOnce(&mut Log) -> T) -> T {
+        self.durability.set_busy(true);
+        let result = work(&mut self.log);
+        self.durability.set_busy(self.syncer.busy_since().is_some());
+        result
     }
 
     fn close(&mut self, answer: Answer) -> Round {
@@ -386,7 +400,8 @@ impl Driver {
     }
 
     fn prune(&mut self) {
-        match self.log.prune(self.history_bytes_max) {
+        let bytes_max = self.history_bytes_max;
+        match self.busily(|log| log.prune(bytes_max)) {
             Ok(gone) if gone.is_empty() => {}
             Ok(gone) => {
                 log::debug!("AOF: history files removed: {}", gone.join(" "));
@@ -402,17 +417,19 @@ impl Driver {
     /// Takes what the journal has and appends it. False if there was nothing.
     fn write(&mut self) -> bool {
         if self.parts.is_empty() {
+            // An order is given before the bytes behind its place come: looked for once the end is known, it is seen in time.
+            let readable = self.cursor.as_ref().map_or(0, Cursor::lag_bytes);
+            if self.next.is_none() {
+                self.next = self.orders.next();
+            }
             let bytes_max = match self.next.as_ref().and_then(Order::place) {
-                Some(at) => at.since(self.read_to()) as usize,
-                None => usize::MAX,
+                Some(at) => readable.min(at.since(self.read_to())),
+                None => readable,
             };
             let Some(cursor) = &mut self.cursor else {
                 return false;
             };
-            if bytes_max == 0 {
-                return false;
-            }
-            match cursor.next(bytes_max, &mut self.parts) {
+            match cursor.next(bytes_max as usize, &mut self.parts) {
                 Ok(0) => return false,
                 Ok(count) => self.parts_bytes = count as u64,
                 Err(_) => {
@@ -620,10 +637,13 @@ impl Driver {
         if self.next.is_none() {
             self.next = self.orders.next();
         }
-        if let Some(order) = self
-            .next
-            .take_if(|order| matches!(order, Order::Close { .. }))
-        {
+        let log = &self.log;
+        if let Some(order) = self.next.take_if(|order| match order {
+            Order::Close { .. } => true,
+            // Nothing goes wrong without it; a rewrite is to fail and not to hang.
+            Order::Rotate { at, .. } => log.id() == Some(at.id),
+            _ => false,
+        }) {
             let reason = self.orders.tell(|status| status.write_error.clone());
             order.refuse(&reason.unwrap_or_else(|| "the disk fails".to_owned()));
         }

@@ -17,6 +17,7 @@ mod publish;
 mod replicate;
 mod restart;
 mod resume_replication;
+mod rewrite_aof;
 mod run_transactions;
 mod scan_keys;
 mod speak_resp;

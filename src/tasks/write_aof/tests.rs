@@ -270,3 +270,48 @@ fn reasons_are_those_of_the_system_without_numbers() {
     );
     assert_eq!(reason(&io::Error::other("as it is")), "as it is");
 }
+
+#[test]
+fn an_order_that_comes_while_the_disk_is_at_work_is_kept_to_to_the_byte() {
+    let mut world = World::new(20, Policy::System);
+    world.settle();
+    world.append(b"*1\r\n$4\r\nPING\r\n");
+    assert_eq!(world.driver.carry_out_orders(), Round::Idle);
+    // Between the look at the orders and the write, as while files of the history are being removed.
+    let at = world.end();
+    let rotated = world.order(|answer| Order::Rotate { at, answer });
+    world.append(b"*1\r\n$4\r\nPING\r\n");
+    assert!(world.driver.write());
+    assert_eq!(world.driver.log.end(), at.offset);
+    world.settle();
+    rotated.try_recv().unwrap().unwrap();
+    assert_eq!(world.on_disk(), world.stream);
+}
+
+#[test]
+fn a_rotation_that_could_wait_fails_with_the_disk() {
+    let mut world = World::new(21, Policy::System);
+    world.settle();
+    world.trouble(libc::ENOSPC, 0, 1000);
+    world.append(b"*1\r\n$4\r\nPING\r\n");
+    world.settle();
+    let at = world.end();
+    let rotated = world.order(|answer| Order::Rotate { at, answer });
+    world.settle();
+    assert!(rotated.try_recv().unwrap().is_err());
+    world.disk.set_trouble(None);
+    world.clock.advance(RETRY_AFTER);
+    world.settle();
+    assert_eq!(world.on_disk(), world.stream);
+}
+
+#[test]
+fn an_abandoned_writer_ends_and_refuses_what_waits() {
+    let mut world = World::new(22, Policy::System);
+    world.settle();
+    world.trouble(libc::ENOSPC, 0, 1000);
+    world.append(b"*1\r\n$4\r\nPING\r\n");
+    world.settle();
+    assert!(world.writer.abandon() && !world.writer.abandon());
+    assert_eq!(world.driver.round(), Round::Ended);
+}
