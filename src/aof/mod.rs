@@ -15,5 +15,18 @@
 //! Everything here blocks, and goes through [`disk::Disk`], so that tests can make each step fail. Knows no key, no socket
 //! and no engine.
 
+pub mod alone;
+pub mod candidate;
+pub mod crc;
 pub mod disk;
+pub mod durability;
+pub mod file_scan;
+pub mod log;
 pub mod manifest;
+pub mod names;
+pub mod repair;
+pub mod scan;
+pub mod set;
+#[cfg(test)]
+pub mod simulated;
+pub mod writer;

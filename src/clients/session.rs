@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
+use crate::aof::durability::Hold;
 use crate::journal::position::Offset;
 use crate::protocol::reply::Resp;
 use crate::protocol::request::OwnedRequest;
@@ -90,6 +91,8 @@ pub struct Session {
     pub last_command: &'static str,
     /// The offset behind this client's last write: what WAIT waits for.
     pub write_offset: Offset,
+    /// What the answers to the writes since the last batch wait for.
+    pub hold: Option<Hold>,
     /// What REPLCONF has said about the replica at the other end.
     pub profile: Option<Box<Profile>>,
     /// What a replica's task is to do next, in order.

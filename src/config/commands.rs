@@ -122,6 +122,11 @@ impl Engine {
 /// Makes the running part follow a parameter that has another value now. Most are read where they are used.
 fn follow(engine: &mut Engine, name: &str) {
     match name {
+        "appendonly" => engine.follow_appendonly(),
+        "appendfsync" | "aof-exit-on-error" | "repl-send-durable-only" => {
+            engine.follow_aof_settings()
+        }
+        "aof-timestamp-enabled" => engine.follow_aof_annotation(),
         "loglevel" => log::set_max_level(engine.config.loglevel.filter()),
         "repl-backlog-size" => engine
             .journal
@@ -141,6 +146,9 @@ fn resetstat(node: &mut Node, _: Argv, reply: &mut Reply) -> CommandResult {
     }
     node.engine.counters = Default::default();
     node.engine.held = Default::default();
+    if let Some(writer) = node.engine.aof.writer() {
+        writer.reset_stats();
+    }
     node.engine.replication.feeds.reset_stats();
     reply.ok();
     Ok(Outcome::Replied)

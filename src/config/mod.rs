@@ -41,11 +41,6 @@ pub const REDIS_VERSION: &str = "7.2.4";
 
 /// Parameters of rooms that are not part of this version: the AOF, ACL users, eviction, the second channel of a full sync.
 const NOT_YET: &[&str] = &[
-    "appendonly",
-    "appendfsync",
-    "no-appendfsync-on-rewrite",
-    "auto-aof-rewrite-percentage",
-    "auto-aof-rewrite-min-size",
     "aclfile",
     "acl-pubsub-default",
     "acllog-max-len",

@@ -11,7 +11,8 @@ use super::kinds::{Kind, TEXT, int, memory};
 use super::parameter::table_of_fields;
 use super::values::{
     AppendFsync, BindAddress, DisklessLoad, ListpackSize, LogLevel, MasterAddress, MaxmemoryPolicy,
-    MemoryShare, OutputBufferLimit, Permission, PubsubDefault, SavePoint, ShutdownOptions,
+    MemoryShare, NewerRdb, OutputBufferLimit, Permission, PubsubDefault, SavePoint,
+    ShutdownOptions,
 };
 
 const I32_MAX: i64 = i32::MAX as i64;
@@ -129,6 +130,9 @@ table_of_fields! {
     /// When writes are forced to disk: before they are answered (always), once a second (everysec), or when the system
     /// likes (no).
     appendfsync: AppendFsync = Kind::Words(AppendFsync::WORDS), "everysec";
+    /// Ours: under `appendfsync always`, end the process when the AOF cannot be written, as Redis does. With no, writes are
+    /// refused until the disk takes them again, and those that are not on disk stay unanswered until they are.
+    aof_exit_on_error: bool = Kind::Bool, "yes";
     /// Do not force the AOF to disk while it is being rewritten or a snapshot is written.
     no_appendfsync_on_rewrite: bool = Kind::Bool, "no";
     /// Growth since the last rewrite, in percent, that starts a rewrite; 0 never does.
@@ -139,6 +143,12 @@ table_of_fields! {
     aof_rewrite_incremental_fsync: bool = Kind::Bool, "yes";
     /// Load an AOF whose last command is incomplete, up to there, instead of refusing to start.
     aof_load_truncated: bool = Kind::Bool, "yes";
+    /// Bytes at the end of an AOF that may be no commands at all, as after a loss of power, and are cut off when it is
+    /// loaded, instead of refusing to start; 0 accepts none.
+    aof_load_corrupt_tail_max_size: u64 = memory(0, I64_MAX), "0";
+    /// Ours: what to do at start about an RDB file that was written after the AOF and does not belong to its history, as
+    /// after a time without AOF: refuse to start, load it in place of the AOF, or ignore it.
+    aof_newer_rdb: NewerRdb = Kind::Words(NewerRdb::WORDS), "refuse";
     /// Write the base of the AOF as RDB, which is smaller and loads faster than commands.
     aof_use_rdb_preamble: bool = Kind::Bool, "yes";
     /// Annotate the AOF with the time, so that it can be cut at a moment.
@@ -194,6 +204,9 @@ table_of_fields! {
     repl_ping_replica_period: u32 = int(1, I32_MAX), "10", also ["repl-ping-slave-period"];
     /// Seconds of silence after which a master or a replica counts as lost.
     repl_timeout: u32 = int(1, I32_MAX), "60";
+    /// Ours: send replicas only what is on disk here, so that none is ever ahead of what a restart finds. Needs the AOF;
+    /// under `appendfsync no` what has been written counts.
+    repl_send_durable_only: bool = Kind::Bool, "no";
     /// Let the system gather small packets to replicas: less traffic, up to 40 ms more delay.
     repl_disable_tcp_nodelay: bool = Kind::Bool, "no";
     /// Replicas in time that a write needs; with fewer it is refused. 0 needs none.

@@ -77,6 +77,9 @@ choices! {
     /// When the AOF is forced to disk.
     pub enum AppendFsync { Everysec = "everysec", Always = "always", No = "no" }
 
+    /// What becomes of an RDB file that is newer than the AOF and does not belong to it.
+    pub enum NewerRdb { Refuse = "refuse", Load = "load", Ignore = "ignore" }
+
     /// What to drop when `maxmemory` is reached.
     pub enum MaxmemoryPolicy {
         VolatileLru = "volatile-lru",

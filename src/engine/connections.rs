@@ -2,6 +2,7 @@
 
 use std::task::Waker;
 
+use crate::aof::durability::Hold;
 use crate::clients::session::{Blocked, ReplyMode, Role, Session};
 use crate::clients::wire::Traffic;
 use crate::clients::{ClientKey, Closing, Ends};
@@ -23,6 +24,8 @@ pub struct Standing {
     pub is_replica: bool,
     /// What the peer may send.
     pub authenticated: bool,
+    /// Replies wait for this, if something was written since the last batch.
+    pub hold: Option<Hold>,
 }
 
 impl Engine {
@@ -98,6 +101,7 @@ impl Engine {
                 blocked: false,
                 is_replica: false,
                 authenticated: true,
+                hold: None,
             };
         };
         if !client.outbox.buffer.is_empty() {
@@ -136,6 +140,7 @@ impl Engine {
             blocked: client.session.blocked.is_some(),
             is_replica: client.session.is_replica(),
             authenticated,
+            hold: client.session.hold.take(),
         }
     }
 

@@ -8,6 +8,7 @@ mod value;
 
 use smallvec::SmallVec;
 
+use crate::aof::candidate::Candidate;
 use crate::clock::UnixMillis;
 use crate::config::Config;
 use crate::config::events::KeyspaceEvents;
@@ -43,6 +44,8 @@ pub enum Garbage {
     Entry(Entry),
     Value(Value),
     Table(CowTable<Entry>),
+    /// A file, removed where it is dropped.
+    Base(Candidate),
 }
 
 /// Counted for INFO stats.

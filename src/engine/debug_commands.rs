@@ -44,6 +44,7 @@ fn debug(node: &mut Node, args: Argv, reply: &mut Reply) -> CommandResult {
         (b"digest", 2) => digest(node, reply),
         (b"digest-value", 3..) => digest_value(node, args, reply),
         (b"reload", _) => reload(node, args),
+        (b"loadaof", 2) => load_aof(node),
         (b"change-repl-id", 2) => change_repl_id(node, reply),
         (b"log", 3) => log_text(args, reply),
         (b"error", 3) => Err(CommandError::from(text(args.get(2)))),
@@ -61,6 +62,8 @@ const HELP: &[&str] = &[
     "    Tells a digest of each value.",
     "ERROR <string>",
     "    Answers with this error.",
+    "LOADAOF",
+    "    Writes what has to be written, and replaces the dataset by what the AOF has.",
     "LOG <message>",
     "    Writes a line into the server's log.",
     "OBJECT <key>",
@@ -195,6 +198,7 @@ fn digest_value(node: &mut Node, args: Argv, reply: &mut Reply) -> CommandResult
 fn change_repl_id(node: &mut Node, reply: &mut Reply) -> CommandResult {
     let engine = &mut *node.engine;
     engine.replication.identity.begin(&mut engine.random);
+    engine.rotate_aof();
     reply.ok();
     Ok(Outcome::Replied)
 }
@@ -213,6 +217,19 @@ fn reload(node: &mut Node, args: Argv) -> CommandResult {
         client: node.client,
         save,
     });
+    Ok(parked)
+}
+
+/// DEBUG LOADAOF
+fn load_aof(node: &mut Node) -> CommandResult {
+    if !node.engine.aof.is_on() {
+        return Err(CommandError::new(
+            "ERR There is no AOF to load: appendonly is off",
+        ));
+    }
+    let parked = node.engine.park(node.client, Blocked::ForTask)?;
+    let client = node.client;
+    node.engine.intents.push(Intent::ReloadAof { client });
     Ok(parked)
 }
 

@@ -270,6 +270,12 @@ impl Engine {
         if (writes || spec.name == "ping") && self.cannot_save() {
             return Err(error::CANNOT_SAVE);
         }
+        if (writes || spec.name == "ping")
+            && !self.is_replica()
+            && let Some(refusal) = self.cannot_append()
+        {
+            return Err(refusal);
+        }
         if writes && self.lacks_good_replicas() {
             return Err(error::NO_REPLICAS);
         }
@@ -401,8 +407,10 @@ impl Engine {
     pub fn finish_unit(&mut self, client: ClientKey, framing: Framing) {
         if !self.unit.effects.is_empty() {
             let offset = self.unit.effects.finish(framing, &mut self.journal);
+            let hold = self.aof.hold(offset);
             if let Some(client) = self.clients.find_mut(client) {
                 client.session.write_offset = offset;
+                client.session.hold = hold;
             }
         }
         self.settle_unit();

@@ -156,6 +156,11 @@ pub const CANNOT_SAVE: CommandError = CommandError::new(
      modify the data set are disabled, because this instance is configured to report errors during writes if RDB \
      snapshotting fails (stop-writes-on-bgsave-error option). Please check the Redis logs for details about the RDB error.",
 );
+
+/// The disk does not take the AOF.
+pub fn cannot_append(reason: &str) -> CommandError {
+    CommandError::from(format!("MISCONF Errors writing to the AOF file: {reason}"))
+}
 pub const EXEC_ABORT: CommandError =
     CommandError::new("EXECABORT Transaction discarded because of previous errors.");
 pub const NESTED_MULTI: CommandError = CommandError::new("ERR MULTI calls can not be nested");

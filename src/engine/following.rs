@@ -5,6 +5,8 @@
 //! ([`Engine::next_link_step`]). The stream is executed as the requests of a client of its own (CLIENT LIST shows it with
 //! flag M) and appended verbatim to the journal, so that sub-replicas share our offsets.
 
+mod dataset;
+
 use std::collections::VecDeque;
 use std::task::Waker;
 use std::time::Duration;
@@ -14,24 +16,23 @@ use bytes::{Buf, Bytes, BytesMut};
 use crate::clients::session::{Role, Session};
 use crate::clients::{ClientKey, Ends};
 use crate::config::Config;
-use crate::config::values::{DisklessLoad, MasterAddress};
+use crate::config::values::MasterAddress;
 use crate::engine::dispatch::Flow;
 use crate::engine::intent::Intent;
 use crate::engine::table;
 use crate::journal::effect::Framing;
 use crate::journal::position::Position;
-use crate::keyspace::Keyspace;
 use crate::protocol::request::{Limits, Parser};
 use crate::replication::handshake::Greeting;
-use crate::replication::identity::Identity;
 use crate::replication::link::{Action, Event, Link, LinkConfig, LoadId};
 use crate::replication::payload;
 use crate::replication::replconf::Capabilities;
 
 use super::Engine;
-use super::data::Garbage;
-use super::persistence::Loading;
-use super::watch::{self, Presence};
+
+use dataset::Arrived;
+
+pub use dataset::LoadWay;
 
 /// Commands of the stream that are executed under one lock.
 const COMMANDS_PER_STEP: usize = 256;
@@ -52,7 +53,7 @@ pub struct Following {
     /// The stream's own client, while the link is up.
     client: Option<ClientKey>,
     /// A dataset that has been loaded and waits for its [`Action::Swap`].
-    loaded: Option<(LoadId, Keyspace)>,
+    arrived: Option<Arrived>,
     /// Bytes of an open transaction: executed as far as queueing goes, not applied.
     held: BytesMut,
     /// The task that drives the link.
@@ -85,15 +86,6 @@ pub enum LinkStep {
     },
 }
 
-/// How a snapshot from the master is taken in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LoadWay {
-    /// Kept in the RDB file as well.
-    pub to_file: bool,
-    /// Nor may an older RDB file stay.
-    pub removes_file: bool,
-}
-
 impl Following {
     pub fn new(config: &Config) -> Self {
         Following {
@@ -105,7 +97,7 @@ impl Following {
             consumed: 0,
             broken: None,
             client: None,
-            loaded: None,
+            arrived: None,
             held: BytesMut::new(),
             waker: None,
         }
@@ -118,7 +110,7 @@ impl Following {
 
     /// Whether a dataset is complete that has not taken its place yet.
     pub fn has_loaded(&self) -> bool {
-        self.loaded.is_some()
+        self.arrived.is_some()
     }
 
     /// Whether the link has decided to close the socket that the task holds, or is about to get: what it still brings is of
@@ -182,12 +174,6 @@ impl Engine {
         {
             self.link_event(Event::Deadline);
         }
-    }
-
-    /// The loaded dataset of `load`, complete and checked.
-    pub fn link_loaded(&mut self, load: LoadId, keyspace: Keyspace, stream_db: Option<u32>) {
-        self.replication.following.loaded = Some((load, keyspace));
-        self.link_event(Event::Loaded { load, stream_db });
     }
 
     /// Carries out the next actions up to one that is the task's.
@@ -261,7 +247,7 @@ impl Engine {
             Action::EndLoad => return Some(LinkStep::EndLoad),
             Action::AbortLoad => {
                 self.persistence.loading = None;
-                self.replication.following.loaded = None;
+                self.forget_arrived();
                 return Some(LinkStep::AbortLoad);
             }
             Action::Close => {
@@ -272,12 +258,19 @@ impl Engine {
             Action::Swap(position) => self.swap_in(position),
             Action::Continue { id, at } => {
                 let backlog = self.config.repl_backlog_size;
-                if self.replication.identity.continue_as(id, at) {
+                let is_renamed = self.replication.identity.continue_as(id, at);
+                if is_renamed {
                     self.discard_replicas();
                 }
                 if !self.journal.has_backlog() {
-                    self.journal.reset(at);
+                    if self.journal.end() != at {
+                        // Nobody recorded what lies between.
+                        self.journal.reset(at);
+                    }
                     self.journal.create_backlog(backlog);
+                }
+                if is_renamed {
+                    self.rotate_aof();
                 }
                 let db = self
                     .replication
@@ -292,94 +285,6 @@ impl Engine {
             Action::Log(level, text) => log::log!(level, "{text}"),
         }
         None
-    }
-
-    fn begin_link_load(
-        &mut self,
-        load: LoadId,
-        framing: payload::Framing,
-        same_history: bool,
-    ) -> LinkStep {
-        let mode = self.config.repl_diskless_load;
-        let is_empty = self.keyspace.is_empty();
-        let direct = match mode {
-            DisklessLoad::Disabled => false,
-            DisklessLoad::OnEmptyDb => is_empty,
-            DisklessLoad::Swapdb | DisklessLoad::Flushdb => true,
-        };
-        if mode == DisklessLoad::Flushdb && !is_empty {
-            log::info!("MASTER <-> REPLICA sync: Flushing old data");
-            self.replace_keyspace(Keyspace::new(self.config.databases as usize));
-            self.link_event(Event::DatasetDropped);
-        }
-        let removes_file = self.config.removes_sync_files();
-        let way = LoadWay {
-            to_file: !direct && !removes_file,
-            removes_file: !direct && removes_file,
-        };
-        log::info!(
-            "MASTER <-> REPLICA sync: receiving {} from master {}",
-            match framing {
-                payload::Framing::Sized(bytes) => format!("{bytes} bytes"),
-                payload::Framing::Marked(_) => "streamed RDB".to_owned(),
-            },
-            if way.to_file { "to disk" } else { "to parser" }
-        );
-        if direct {
-            // What is served meanwhile is the old data of the same history, or nothing.
-            self.persistence.loading = Some(Loading {
-                started_unix: self.now.seconds(),
-                total_bytes: match framing {
-                    payload::Framing::Sized(bytes) => bytes,
-                    payload::Framing::Marked(_) => 0,
-                },
-                serving: mode == DisklessLoad::Swapdb && same_history,
-                ..Loading::default()
-            });
-        }
-        LinkStep::BeginLoad { load, framing, way }
-    }
-
-    /// The dataset that has been loaded takes the place of the old one, and its history that of ours.
-    fn swap_in(&mut self, position: Position) {
-        let Some((_, keyspace)) = self.replication.following.loaded.take() else {
-            return;
-        };
-        let backlog = self.config.repl_backlog_size;
-        self.replace_keyspace(keyspace);
-        self.persistence.loading = None;
-        // Nothing of the new dataset is in a file of ours yet, unless it came through one.
-        self.persistence.dirty += 1;
-        self.replication.identity.adopt(position.id);
-        self.journal.reset(position.offset);
-        self.journal.create_backlog(backlog);
-        log::info!("MASTER <-> REPLICA sync: Finished with success");
-        self.begin_stream(position.stream_db);
-    }
-
-    /// Puts another keyspace in place of the present one, which is freed in the background.
-    pub fn replace_keyspace(&mut self, keyspace: Keyspace) {
-        let mut old = std::mem::replace(&mut self.keyspace, keyspace);
-        self.local_expiries.clear();
-        let new = &self.keyspace;
-        let now = self.now;
-        self.watched.touch_all(|db, key| {
-            let in_keyspace = |keyspace: &Keyspace| {
-                if db < keyspace.count() {
-                    watch::presence(keyspace.db(db).table(), key, now)
-                } else {
-                    Presence::Missing
-                }
-            };
-            (in_keyspace(&old), in_keyspace(new))
-        });
-        for db in 0..old.count() {
-            let table = old.db_mut(db).take();
-            if !table.is_empty() {
-                self.garbage.push(Garbage::Table(table));
-            }
-        }
-        self.settle_unit();
     }
 
     /// The stream gets a client of its own.
@@ -582,36 +487,6 @@ impl Engine {
         self.intents.push(Intent::DriveLink);
     }
 
-    /// Takes up the history that the loaded file belongs to, if it says which. A replica goes on in it; a master begins a
-    /// new one that continues it, with the deletions of keys that expired meanwhile (`expired`: database and key) as its
-    /// first effects, so that replicas which stand where the file stands need no full sync.
-    pub fn resume_history(&mut self, saved: Option<Position>, expired: &[(usize, Box<[u8]>)]) {
-        let backlog = self.config.repl_backlog_size;
-        if let Some(position) = saved {
-            self.journal.reset(position.offset);
-            if self.is_replica() {
-                self.replication.identity = Identity::resumed(position.id);
-            } else {
-                self.replication.identity = Identity::continued(position, &mut self.random);
-                self.journal.create_backlog(backlog);
-                self.unit.recording = true;
-                for (db, key) in expired {
-                    self.unit.add_effect(*db, &[b"DEL", key]);
-                }
-                self.unit.effects.finish(Framing::Apart, &mut self.journal);
-                self.replication.feeds.start_backlog_ttl(self.monotonic);
-            }
-        }
-        if let Some(MasterAddress { host, port }) = self.config.replicaof.clone() {
-            self.link_event(Event::ReplicaOf {
-                host,
-                port,
-                claim: saved,
-                failover: false,
-            });
-        }
-    }
-
     /// REPLICAOF NO ONE: this node becomes a master, and its former history stays valid up to here.
     pub fn promote(&mut self) {
         if self.config.replicaof.take().is_none() {
@@ -624,8 +499,8 @@ impl Engine {
         following
             .actions
             .retain(|action| matches!(action, Action::Close | Action::AbortLoad));
-        following.loaded = None;
         let position = following.position();
+        self.forget_arrived();
         self.link_event(Event::NoOne);
         self.end_stream();
         let end = self.journal.end();
@@ -641,6 +516,7 @@ impl Engine {
             self.replication.identity.begin(&mut self.random);
         }
         self.unit.effects.set_stream_db(None);
+        self.rotate_aof();
         self.discard_replicas();
         self.replication.feeds.start_backlog_ttl(self.monotonic);
         log::info!(

@@ -9,6 +9,8 @@ use crate::keyspace::KeyspacePicture;
 pub enum Intent {
     /// A save has begun: see `Engine::take_save`.
     Save,
+    /// A rewrite of the AOF has begun: see `Engine::take_rewrite`.
+    Rewrite,
     /// Save if so wished, then stop the process with `status`. `client` is told if it cannot be done.
     Shutdown {
         save: SaveWish,
@@ -18,6 +20,8 @@ pub enum Intent {
     },
     /// DEBUG RELOAD: save unless told not to, then load the file into a fresh keyspace that replaces this one.
     Reload { client: ClientKey, save: bool },
+    /// DEBUG LOADAOF: write all that is to be written, then load the AOF into a fresh keyspace that replaces this one.
+    ReloadAof { client: ClientKey },
     /// DEBUG DIGEST of a large dataset.
     Digest {
         client: ClientKey,

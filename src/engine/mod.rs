@@ -8,6 +8,8 @@
 //! [`data`] what data commands see, [`mod@unit`] what a command has changed, [`transaction`], [`watch`], [`periodic`].
 //! What COMMAND tells about a command beyond its row: [`catalogue`], [`key_spec`], [`categories`].
 
+pub mod aof;
+pub mod aof_commands;
 pub mod authentication;
 pub mod catalogue;
 pub mod categories;
@@ -29,8 +31,12 @@ pub mod periodic;
 pub mod persistence;
 pub mod publish;
 pub mod random_count;
+pub mod replaying;
 pub mod replication;
 pub mod replication_info;
+pub mod resuming;
+pub mod rewrites;
+pub mod rewriting;
 pub mod scan;
 pub mod shutdown_commands;
 pub mod snapshots;
@@ -62,11 +68,13 @@ use crate::stats::Stats;
 use crate::stats::histogram::Histogram;
 use crate::stats::slowlog::Slowlog;
 
+use aof::Aof;
 use data::{Data, DataCounters, ExpiryRule, Garbage};
 use intent::Intent;
 use pause::Pauses;
 use persistence::Persistence;
 use replication::Replication;
+use rewrites::Rewrites;
 use unit::Unit;
 use watch::Watched;
 
@@ -96,6 +104,8 @@ pub struct Engine {
     pub unit: Unit,
     pub journal: Journal,
     pub persistence: Persistence,
+    pub rewrites: Rewrites,
+    pub aof: Aof,
     pub replication: Replication,
     pub clients: Clients,
     pub monitors: Vec<ClientKey>,
@@ -145,6 +155,8 @@ impl Engine {
             unit: Unit::default(),
             journal: Journal::new(Default::default()),
             persistence: Persistence::new(now),
+            rewrites: Rewrites::default(),
+            aof: Aof::default(),
             replication: Replication::new(&config, Identity::new(&mut random)),
             clients: Clients::default(),
             monitors: Vec::new(),

@@ -32,7 +32,9 @@ impl Engine {
         self.end_waits();
         self.wake_after_pause();
         self.save_if_due();
+        self.rewrite_if_due();
         self.limit_retained_bytes();
+        self.aof_tick();
         self.replication_tick();
     }
 

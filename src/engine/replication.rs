@@ -315,7 +315,7 @@ impl Engine {
         }
         let mut position = match self.replication.following.position() {
             Some(position) => position,
-            None if !self.is_replica() && self.journal.has_backlog() => self.stream_position(),
+            None if !self.is_replica() && self.journal.is_active() => self.stream_position(),
             None => return None,
         };
         position.stream_db = Some(position.stream_db.unwrap_or(0));

@@ -136,27 +136,25 @@ impl Engine {
             let save = self.persistence.running.as_ref();
             let save = save.filter(|save| save.taken);
             let save = save.map(|save| save.copied_at_start);
+            let rewrite = self.rewrites.copied_at_start();
             let walk = self.oldest_walk();
             // The oldest retains what any other does, and more.
-            let Some(oldest) = save.into_iter().chain(walk).min() else {
+            let Some(oldest) = save.into_iter().chain(rewrite).chain(walk).min() else {
                 return;
             };
             let retained = memory::copied_bytes() - oldest;
             if retained <= limit {
                 return;
             }
-            let is_save = save == Some(oldest);
-            log::warn!(
-                "The snapshot {} retains {retained} bytes, snapshot-retained-bytes-max allows {limit}: it is given up",
-                if is_save {
-                    "being saved"
-                } else {
-                    "for replicas"
-                }
-            );
-            if is_save {
+            let reason =
+                format!("it retains {retained} bytes, snapshot-retained-bytes-max allows {limit}");
+            if save == Some(oldest) {
+                log::warn!("The snapshot being saved is given up: {reason}");
                 self.abandon_save();
+            } else if rewrite == Some(oldest) {
+                self.fail_rewrite(format!("its snapshot is given up: {reason}"));
             } else {
+                log::warn!("The snapshot for replicas is given up: {reason}");
                 self.give_oldest_walk_up();
             }
         }

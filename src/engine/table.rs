@@ -33,6 +33,7 @@ const ROOMS: &[&[Spec]] = &[
     crate::types::string::range_commands::COMMANDS,
     super::transaction_commands::COMMANDS,
     crate::snapshot::commands::COMMANDS,
+    super::aof_commands::COMMANDS,
     crate::keyspace::transfer_commands::COMMANDS,
     crate::replication::commands::COMMANDS,
     crate::stats::commands::COMMANDS,

@@ -42,11 +42,32 @@ impl AtomicFile {
         let name = target
             .file_name()
             .ok_or_else(|| FileError::new("create", target)(io::ErrorKind::InvalidInput.into()))?;
-        let number = CREATED.fetch_add(1, Ordering::Relaxed);
-        let mut temp_name =
-            std::ffi::OsString::from(format!("temp-{}-{number}-", std::process::id()));
+        let mut temp_name = std::ffi::OsString::from(format!("temp-{}-", unique()));
         temp_name.push(name);
         let temp = directory_of(target).join(temp_name);
+        Self::create_temp(temp, target.to_owned(), incremental_sync)
+    }
+
+    /// Creates a file in `directory` that somebody else will give its name, called `<prefix><pid>-<number><suffix>` until then;
+    /// it ends with [`AtomicFile::seal`].
+    ///
+    /// # Errors
+    /// As [`AtomicFile::create`].
+    pub fn create_unnamed(
+        directory: &Path,
+        prefix: &str,
+        suffix: &str,
+        incremental_sync: bool,
+    ) -> Result<Self, FileError> {
+        let temp = directory.join(format!("{prefix}{}{suffix}", unique()));
+        Self::create_temp(temp.clone(), temp, incremental_sync)
+    }
+
+    fn create_temp(
+        temp: PathBuf,
+        target: PathBuf,
+        incremental_sync: bool,
+    ) -> Result<Self, FileError> {
         let open = || OpenOptions::new().write(true).create_new(true).open(&temp);
         let file = match open() {
             // Ours by its number, but not made by us: a process of the same id, as in every container, has died.
@@ -59,7 +80,7 @@ impl AtomicFile {
         Ok(AtomicFile {
             file: file.map_err(FileError::new("create", &temp))?,
             temp,
-            target: target.to_owned(),
+            target,
             buffer: Vec::new(),
             written: 0,
             started: (0, 0),
@@ -128,6 +149,20 @@ impl AtomicFile {
         self.published = true;
         sync_directory(directory_of(&self.target))?;
         Ok(self.written)
+    }
+
+    /// Writes the rest and waits until all of it is on disk. The file keeps its temp name, and whoever called this has to
+    /// rename or to remove it: returned with its length.
+    ///
+    /// # Errors
+    /// The step and the path that failed; the file is removed then.
+    pub fn seal(mut self) -> Result<(PathBuf, u64), FileError> {
+        self.flush()?;
+        self.file
+            .sync_all()
+            .map_err(FileError::new("sync", &self.temp))?;
+        self.published = true;
+        Ok((std::mem::take(&mut self.temp), self.written))
     }
 
     fn flush(&mut self) -> Result<(), FileError> {
@@ -252,6 +287,12 @@ fn sync_range(file: &File, (from, to): (u64, u64), flags: libc::c_uint) -> io::R
 const WINDOW_BYTES: u64 = 4 * 1024 * 1024;
 const BUFFER_BYTES: usize = 256 * 1024;
 
+/// What tells temp files apart: `<pid>-<number>`.
+fn unique() -> String {
+    let number = CREATED.fetch_add(1, Ordering::Relaxed);
+    format!("{}-{number}", std::process::id())
+}
+
 static CREATED: AtomicU64 = AtomicU64::new(1);
 
 #[cfg(test)]
@@ -329,6 +370,25 @@ mod tests {
         assert_eq!(directory.names().len(), 1);
         drop(file);
         assert!(directory.names().is_empty());
+    }
+
+    #[test]
+    fn a_sealed_file_keeps_its_first_name_and_one_that_is_not_sealed_leaves_nothing() {
+        let directory = Directory::new("seal");
+        let create = || AtomicFile::create_unnamed(&directory.0, "temp-rewriteaof-", ".aof", true);
+        drop(create().unwrap());
+        assert!(directory.names().is_empty());
+        let mut file = create().unwrap();
+        file.write(b"base").unwrap();
+        let (path, bytes) = file.seal().unwrap();
+        assert_eq!((fs::read(&path).unwrap(), bytes), (b"base".to_vec(), 4));
+        let prefix = format!("temp-rewriteaof-{}-", std::process::id());
+        let names = directory.names();
+        assert!(
+            names.len() == 1 && names[0].starts_with(&prefix),
+            "{names:?}"
+        );
+        assert!(names[0].ends_with(".aof"));
     }
 
     #[test]

@@ -216,6 +216,20 @@ impl Journal {
         wakers.into_iter().for_each(Waker::wake);
     }
 
+    /// Starts over with a backlog that holds the bytes which follow `start`: what a restart has found on disk.
+    pub fn restore(
+        &mut self,
+        start: Offset,
+        bytes: impl IntoIterator<Item = Bytes>,
+        backlog_bytes: u64,
+    ) {
+        self.reset(start);
+        self.create_backlog(backlog_bytes);
+        for part in bytes {
+            self.append_shared(part);
+        }
+    }
+
     /// What PSYNC can be served from; `None` without a backlog.
     pub fn window(&self) -> Option<Window> {
         self.shared.lock().window()

@@ -17,22 +17,24 @@ use crate::journal::Window;
 use crate::journal::position::{Offset, Position, ReplId};
 use crate::random::Random;
 
-/// The id of the stream this node produces or repeats, and the id it had before, if that is still of use.
+/// The id of the stream this node produces or repeats, and the ids it had before, if they are still of use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     id: ReplId,
-    second: Option<Second>,
+    /// The latest first. Redis knows one, its "second id"; a node that was restarted or promoted more than once while a replica
+    /// was away still knows what that replica followed.
+    former: Vec<Former>,
     /// Whether a peer can know `id`: it was written into a reply, or came from a master.
     told: bool,
 }
 
 /// A history that is ours up to and with `until`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Second {
-    id: ReplId,
-    until: Offset,
+pub struct Former {
+    pub id: ReplId,
+    pub until: Offset,
     /// Selected in its stream there: whoever goes on in it, and not in ours, does not select again.
-    stream_db: Option<u32>,
+    pub stream_db: Option<u32>,
 }
 
 impl Identity {
@@ -40,7 +42,7 @@ impl Identity {
     pub fn new(random: &mut Random) -> Self {
         Identity {
             id: ReplId::random(random),
-            second: None,
+            former: Vec::new(),
             told: false,
         }
     }
@@ -49,14 +51,23 @@ impl Identity {
     pub fn resumed(saved: ReplId) -> Self {
         Identity {
             id: saved,
-            second: None,
+            former: Vec::new(),
             told: true,
         }
     }
 
-    /// Restarted as a master from such a file: a new history that continues the saved one.
-    pub fn continued(saved: Position, random: &mut Random) -> Self {
-        let mut identity = Identity::resumed(saved.id);
+    /// Restarted as a replica that also knows which histories it followed before, the latest first.
+    pub fn resumed_with(saved: ReplId, former: Vec<Former>) -> Self {
+        let mut identity = Identity::resumed(saved);
+        identity.former = former;
+        identity.former.retain(|former| former.id != saved);
+        identity.former.truncate(FORMER_MAX);
+        identity
+    }
+
+    /// Restarted as a master from such a file: a new history that continues the saved one, and those before it.
+    pub fn continued(saved: Position, former: Vec<Former>, random: &mut Random) -> Self {
+        let mut identity = Identity::resumed_with(saved.id, former);
         identity.shift(saved.offset, saved.stream_db, random);
         identity
     }
@@ -67,12 +78,14 @@ impl Identity {
 
     /// `master_replid2`: forty zeros where there is none.
     pub fn second_id(&self) -> ReplId {
-        self.second.map_or(ReplId::NONE, |second| second.id)
+        self.former.first().map_or(ReplId::NONE, |former| former.id)
     }
 
     /// `second_repl_offset`: the first byte that is not valid under the second id; -1 where there is none.
     pub fn second_offset(&self) -> i64 {
-        self.second.map_or(-1, |second| second.until.next_byte())
+        self.former
+            .first()
+            .map_or(-1, |former| former.until.next_byte())
     }
 
     /// Starts a history that nobody can know: the old one has a gap (its backlog was freed, or there never was one).
@@ -82,11 +95,7 @@ impl Identity {
 
     /// Promotion at `at`, where the stream has `stream_db` selected: a new id, the old one valid up to here.
     pub fn shift(&mut self, at: Offset, stream_db: Option<u32>, random: &mut Random) {
-        self.second = Some(Second {
-            id: self.id,
-            until: at,
-            stream_db,
-        });
+        self.keep_as_former(at, stream_db);
         self.id = ReplId::random(random);
         self.told = false;
     }
@@ -103,13 +112,20 @@ impl Identity {
         if id == self.id {
             return false;
         }
-        self.second = Some(Second {
-            id: self.id,
-            until: at,
-            stream_db: None,
-        });
+        self.keep_as_former(at, None);
+        self.former.retain(|former| former.id != id);
         self.id = id;
         true
+    }
+
+    fn keep_as_former(&mut self, until: Offset, stream_db: Option<u32>) {
+        let former = Former {
+            id: self.id,
+            until,
+            stream_db,
+        };
+        self.former.insert(0, former);
+        self.former.truncate(FORMER_MAX);
     }
 
     /// The id was given to a peer by other means than [`Identity::decide`]: written into a snapshot or an AOF.
@@ -121,7 +137,7 @@ impl Identity {
     /// was ever told is of no use; a node that was promoted, or restarted as a master, and wrote nothing since then names
     /// the history that it continued, which others do know. `stream_db` is what our own stream has selected.
     pub fn position_to_claim(&self, end: Offset, stream_db: Option<u32>) -> Position {
-        match self.second {
+        match self.former.first() {
             Some(second) if !self.told && second.until == end => Position {
                 id: second.id,
                 offset: end,
@@ -152,17 +168,14 @@ impl Identity {
             RequestedId::Named(id) => id,
         };
         if id != self.id {
-            match self.second {
-                Some(second) if second.id == id => {
-                    let second_byte = second.until.next_byte();
-                    if wanted > second_byte {
-                        return Err(FullReason::BeyondSecondId {
-                            wanted,
-                            second_byte,
-                        });
-                    }
-                }
-                _ => return Err(FullReason::UnknownId { wanted: id }),
+            let former = self.former.iter().find(|former| former.id == id);
+            let former = former.ok_or(FullReason::UnknownId { wanted: id })?;
+            let second_byte = former.until.next_byte();
+            if wanted > second_byte {
+                return Err(FullReason::BeyondSecondId {
+                    wanted,
+                    second_byte,
+                });
             }
         }
         let window = window.ok_or(FullReason::NoBacklog { wanted })?;
@@ -293,6 +306,9 @@ impl fmt::Display for FullReason {
     }
 }
 
+/// Former histories that are remembered.
+const FORMER_MAX: usize = 8;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -409,6 +425,39 @@ mod tests {
     }
 
     #[test]
+    fn every_history_that_was_lived_is_continued_up_to_where_it_was_lived() {
+        let mut random = Random::from_seed(5);
+        let former = Former {
+            id: id(b'a'),
+            until: Offset(50),
+            stream_db: None,
+        };
+        let saved = Position {
+            id: id(b'b'),
+            offset: Offset(80),
+            stream_db: None,
+        };
+        let mut identity = Identity::continued(saved, vec![former], &mut random);
+        let window = Some(Window {
+            start: Offset(10),
+            end: Offset(90),
+        });
+        let mut continues = |id, byte| {
+            matches!(
+                identity.decide(&request(id, byte), window),
+                Decision::Continue { .. }
+            )
+        };
+        assert!(continues(id(b'a'), 51) && !continues(id(b'a'), 52));
+        assert!(continues(id(b'b'), 81) && !continues(id(b'b'), 82));
+        assert_eq!(identity.second_id(), id(b'b'));
+        for _ in 0..20 {
+            identity.shift(Offset(90), None, &mut random);
+        }
+        assert_eq!(identity.former.len(), FORMER_MAX);
+    }
+
+    #[test]
     fn continuing_under_the_same_id_changes_nothing() {
         let mut identity = Identity::resumed(id(b'a'));
         assert!(!identity.continue_as(id(b'a'), Offset(7)));
@@ -423,7 +472,7 @@ mod tests {
             offset: Offset(50),
             stream_db: Some(0),
         };
-        let mut identity = Identity::continued(saved, &mut random);
+        let mut identity = Identity::continued(saved, Vec::new(), &mut random);
         assert_eq!(identity.second_offset(), 51);
         assert_eq!(identity.position_to_claim(Offset(50), None).id, id(b'a'));
         assert_eq!(

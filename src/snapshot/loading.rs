@@ -28,6 +28,8 @@ use crate::rdb::parts::{NodeForm, Part};
 use crate::rdb::primitive::RdbString;
 use crate::rdb::value_decoder::{Built, Limits, ValueBuilder};
 
+pub use about::about_of;
+
 use about::AboutReader;
 use inserter::{Batch, Container, Inserted, Inserter};
 

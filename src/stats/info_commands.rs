@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
+use crate::aof::writer::Writer;
 use crate::clients::Client;
 use crate::clients::session::{Blocked, Role};
 use crate::config::{REDIS_VERSION, VERSION};
-use crate::engine::persistence::RunningSave;
 use crate::engine::spec::flag::{LOADING, STALE};
 use crate::engine::spec::{CommandResult, Keys, Outcome, Spec};
 use crate::engine::{Engine, Node, table};
@@ -233,14 +233,26 @@ fn persistence(engine: &Engine, text: &mut InfoText) {
     let state = &engine.persistence;
     let seconds = |took: Option<Duration>| took.map_or(-1, |took| took.as_secs() as i64);
     let running = state.running.as_ref();
-    let (done, total) = running.map_or((0, 0), |save| (save.keys_done(), save.keys_total));
+    // What Redis has one child for may be two here: their numbers are added.
+    let walks = running
+        .map(|save| (save.keys_done(), save.keys_total, save.retained_bytes()))
+        .into_iter()
+        .chain(engine.rewrites.running.as_ref().map(|rewrite| {
+            (
+                rewrite.keys_done(),
+                rewrite.keys_total,
+                rewrite.retained_bytes(),
+            )
+        }));
+    let (done, total, retained) = walks.fold((0, 0, 0), |sum, walk| {
+        (sum.0 + walk.0, sum.1 + walk.1, sum.2.max(walk.2))
+    });
     let is_loading = |serving| {
         let loading = state.loading.as_ref();
         loading.is_some_and(|loading| loading.serving == serving)
     };
     text.flag("loading", is_loading(false));
     text.flag("async_loading", is_loading(true));
-    let retained = running.map_or(0, RunningSave::retained_bytes);
     text.field("current_cow_peak", retained);
     text.field("current_cow_size", retained);
     text.field("current_cow_size_age", 0);
@@ -265,14 +277,23 @@ fn persistence(engine: &Engine, text: &mut InfoText) {
     text.field("rdb_last_load_keys_expired", state.last_load_expired);
     text.field("rdb_last_load_keys_loaded", state.last_load_loaded);
     text.flag("aof_enabled", engine.config.appendonly);
-    text.field("aof_rewrite_in_progress", 0);
-    text.field("aof_rewrite_scheduled", 0);
-    text.field("aof_last_rewrite_time_sec", -1);
-    text.field("aof_current_rewrite_time_sec", -1);
-    text.field("aof_last_bgrewrite_status", "ok");
-    text.field("aof_rewrites", 0);
-    text.field("aof_rewrites_consecutive_failures", 0);
-    text.field("aof_last_write_status", "ok");
+    let rewrites = &engine.rewrites;
+    let rewrite = rewrites.running.as_ref();
+    let since = rewrite.map(|rewrite| engine.monotonic.saturating_sub(rewrite.started));
+    text.flag("aof_rewrite_in_progress", rewrite.is_some());
+    text.flag("aof_rewrite_scheduled", rewrites.scheduled);
+    text.field("aof_last_rewrite_time_sec", seconds(rewrites.last_took));
+    text.field("aof_current_rewrite_time_sec", seconds(since));
+    text.field(
+        "aof_last_bgrewrite_status",
+        if rewrites.last_status_ok { "ok" } else { "err" },
+    );
+    text.field("aof_rewrites", rewrites.begun);
+    text.field(
+        "aof_rewrites_consecutive_failures",
+        rewrites.consecutive_failures,
+    );
+    aof(engine, text);
     if let Some(loading) = &state.loading {
         let (loaded, total) = (loading.loaded_bytes, loading.total_bytes);
         let elapsed = engine.now.seconds() - loading.started_unix;
@@ -287,6 +308,34 @@ fn persistence(engine: &Engine, text: &mut InfoText) {
         );
         text.field("loading_eta_seconds", left as i64);
     }
+}
+
+/// What the AOF's writer tells. Sizes are those of the files, without history.
+fn aof(engine: &Engine, text: &mut InfoText) {
+    let status = engine.aof.writer().map(Writer::status);
+    let works = status.as_ref().is_none_or(|status| !status.is_failing());
+    text.field("aof_last_write_status", if works { "ok" } else { "err" });
+    text.field("aof_last_cow_size", engine.rewrites.last_retained_bytes);
+    let Some(status) = status else {
+        return;
+    };
+    let durability = &engine.aof.durability;
+    let (written, synced) = (durability.written(), durability.synced());
+    text.field("aof_current_size", status.current_bytes);
+    let base = engine.rewrites.size_before_growth(status.base_bytes);
+    text.field("aof_base_size", base);
+    text.field("aof_pending_rewrite", 0);
+    text.field("aof_buffer_length", engine.journal.end().since(written));
+    text.field("aof_pending_bio_fsync", status.pending_syncs);
+    text.field("aof_delayed_fsync", status.delayed_syncs);
+    text.field("aof_history_size", status.history_bytes);
+    text.field("aof_segment", status.segment);
+    text.field("aof_segment_size", status.segment_bytes);
+    text.field("aof_writes", status.writes);
+    text.field("aof_fsyncs", status.syncs);
+    text.field("aof_written_offset", written);
+    text.field("aof_synced_offset", synced);
+    text.field("aof_held_clients", durability.waiting());
 }
 
 fn stats(engine: &Engine, text: &mut InfoText) {

@@ -19,7 +19,7 @@ use crate::random::Random;
 use super::engine_lock::EngineLock;
 use super::full_sync::Transfers;
 use super::listen::Listeners;
-use super::{conductor, follow_master, load, logging, reclaim, sample_memory, tick};
+use super::{conductor, follow_master, logging, reclaim, restart, sample_memory, tick};
 
 /// Runs a node with these settings until it stops.
 pub fn run(loaded: Loaded) -> ExitCode {
@@ -78,7 +78,7 @@ fn start(loaded: Loaded) -> Result<(), String> {
     let transfers = Transfers::default();
     let mut listeners = Listeners::new(reactors, transfers.clone());
     // Clients may connect while the dataset is being loaded: they are told so.
-    load::announce(&lock);
+    let found = restart::announce(&lock)?;
     listeners
         .bind(&lock)
         .map_err(|error| format!("Warning: Could not create server TCP listening socket: {error}\nFailed listening on port {port} (TCP), aborting."))?;
@@ -87,7 +87,7 @@ fn start(loaded: Loaded) -> Result<(), String> {
     task::block_on(async move {
         let signals = Signals::listen().map_err(failed)?;
         task::spawn(watch_signals(lock.clone(), signals));
-        load::at_start(&lock).await?;
+        restart::at_start(&lock, found).await?;
         task::spawn(follow_master::run(lock.clone()));
         task::spawn(sample_memory::run(lock.clone()));
         task::spawn(conductor::run(

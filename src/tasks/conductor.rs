@@ -12,7 +12,7 @@ use crate::engine::intent::Intent;
 use super::engine_lock::EngineLock;
 use super::full_sync::{self, Transfers};
 use super::listen::Listeners;
-use super::{digest, load, rewrite_config, shutdown, take_snapshot};
+use super::{digest, load, restart, rewrite_aof, rewrite_config, shutdown, take_snapshot};
 
 pub async fn run(
     lock: EngineLock,
@@ -27,6 +27,9 @@ pub async fn run(
             Intent::Save => {
                 task::spawn(take_snapshot::save_to_file(lock));
             }
+            Intent::Rewrite => {
+                task::spawn(rewrite_aof::run(lock));
+            }
             Intent::Shutdown {
                 save,
                 client,
@@ -37,6 +40,9 @@ pub async fn run(
             }
             Intent::Reload { client, save } => {
                 task::spawn(load::reload(lock, client, save));
+            }
+            Intent::ReloadAof { client } => {
+                task::spawn(restart::reload_aof(lock, client));
             }
             Intent::RewriteConfig { client } => {
                 task::spawn(rewrite_config::run(lock, client));

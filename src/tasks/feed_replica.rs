@@ -105,7 +105,13 @@ impl Feeding {
             }
             let waits = match &mut self.cursor {
                 Some(cursor) if connection.state.out.is_empty() => {
-                    cursor.wake_on_bytes(&connection.state.waker)
+                    let (durability, waker) = (connection.durability(), &connection.state.waker);
+                    let at = cursor.position();
+                    if durability.sendable() <= at {
+                        durability.wake_when_sendable(at, waker)
+                    } else {
+                        cursor.wake_on_bytes(waker)
+                    }
                 }
                 _ => true,
             };
@@ -170,7 +176,9 @@ impl Feeding {
             return false;
         };
         let mut pieces = Vec::new();
-        match cursor.next(PIECE_BYTES, &mut pieces) {
+        let sendable = connection.durability().sendable().since(cursor.position());
+        let bytes_max = sendable.min(PIECE_BYTES as u64) as usize;
+        match cursor.next(bytes_max, &mut pieces) {
             Ok(0) => false,
             Ok(_) => {
                 for piece in pieces {

@@ -14,13 +14,16 @@ use async_io::Async;
 use async_std::channel::{Receiver, Sender, bounded};
 use bytes::{Bytes, BytesMut};
 
+use crate::aof::candidate::Candidate;
+use crate::aof::names::BaseFormat;
 use crate::engine::following::{LinkStep, LoadWay};
-use crate::io::atomic_file::AtomicFile;
+use crate::io::atomic_file::{AtomicFile, FileError};
 use crate::io::socket::{self, Socket};
 use crate::replication::link::{Event, LoadId};
 use crate::replication::payload::Framing;
 use crate::snapshot::loading::{Loaded, Loader};
 
+use super::base_file::BaseFile;
 use super::engine_lock::EngineLock;
 use super::load;
 
@@ -57,8 +60,11 @@ struct Task {
 struct Load {
     id: LoadId,
     pieces: Sender<Bytes>,
-    outcome: Receiver<Result<Box<Loaded>, String>>,
+    outcome: Receiver<Outcome>,
 }
+
+/// What has been loaded, and the file that it came through if that is to become a base, or why there is nothing.
+type Outcome = Result<(Box<Loaded>, Option<Candidate>), String>;
 
 impl Task {
     async fn step(&mut self, waker: &Waker) {
@@ -211,7 +217,7 @@ impl Task {
             .name("load".into())
             .spawn(move || {
                 // The receiver is gone if the load was given up.
-                let _ = report.try_send(receive(&lock, framing, way, &incoming).map(Box::new));
+                let _ = report.try_send(receive(&lock, framing, way, &incoming));
             });
         if let Err(error) = started {
             self.load = None;
@@ -231,16 +237,16 @@ impl Task {
         }
     }
 
-    fn finish_load(&mut self, outcome: Option<Result<Box<Loaded>, String>>) {
+    fn finish_load(&mut self, outcome: Option<Outcome>) {
         let Some(load) = self.load.take() else { return };
         let outcome = outcome.unwrap_or_else(|| Err("the loader ended without a word".into()));
         self.lock.with(|engine| match outcome {
-            Ok(loaded) => {
+            Ok((loaded, base)) => {
                 let stream_db = loaded
                     .about
                     .position
                     .and_then(|position| position.stream_db);
-                engine.link_loaded(load.id, loaded.keyspace, stream_db);
+                engine.link_loaded(load.id, loaded.keyspace, stream_db, base);
             }
             Err(reason) => {
                 engine.persistence.loading = None;
@@ -272,27 +278,28 @@ async fn while_wanted<T>(lock: &EngineLock, work: impl Future<Output = T>) -> Op
 enum Happened {
     Woken,
     Readable,
-    Loaded(Option<Result<Box<Loaded>, String>>),
+    Loaded(Option<Outcome>),
 }
 
-/// Loads a payload as it comes in, and keeps it in the RDB file if so wished: the file is replaced only once the payload has
-/// proved whole and sound.
+/// Loads a payload as it comes in, and keeps it in the RDB file if so wished, and for the AOF: a file counts only once the
+/// payload has proved whole and sound.
 fn receive(
     lock: &EngineLock,
     framing: Framing,
     way: LoadWay,
     incoming: &Receiver<Bytes>,
-) -> Result<Loaded, String> {
+) -> Outcome {
     let payload_bytes = match framing {
         Framing::Sized(bytes) => Some(bytes),
         Framing::Marked(_) => None,
     };
-    let (options, path, incremental) = lock.with(|engine| {
+    let (options, path, set, incremental) = lock.with(|engine| {
         let config = &engine.config;
         let path = config.dir.join(&config.dbfilename);
         (
             load::options(engine, payload_bytes),
             path,
+            engine.aof_directory(),
             config.rdb_save_incremental_fsync,
         )
     });
@@ -301,8 +308,10 @@ fn receive(
         true => Some(AtomicFile::create(&path, incremental).map_err(|error| error.to_string())?),
         false => None,
     };
+    let mut base = BaseKept::new(way.to_base.then(|| BaseFile::create(&set, incremental)));
     let mut reported = 0;
     while let Ok(bytes) = async_std::task::block_on(incoming.recv()) {
+        base.write(&bytes);
         if let Some(file) = &mut file {
             file.write(&bytes).map_err(|error| error.to_string())?;
         }
@@ -328,5 +337,38 @@ fn receive(
         // `rdb-del-sync-files`: the dataset that this file holds is not ours any more. Mostly there is none.
         let _ = std::fs::remove_file(&path);
     }
-    Ok(loaded)
+    Ok((Box::new(loaded), base.seal()))
+}
+
+/// A copy of the payload for the AOF. The sync goes on without it: then a snapshot has to make the base afterwards.
+struct BaseKept(Option<BaseFile>);
+
+impl BaseKept {
+    fn new(file: Option<Result<BaseFile, FileError>>) -> Self {
+        let mut kept = BaseKept(None);
+        kept.0 = file.and_then(|created| kept.unless_failed(created));
+        kept
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(file) = &mut self.0 {
+            let written = file.write(bytes);
+            if self.unless_failed(written).is_none() {
+                self.0 = None;
+            }
+        }
+    }
+
+    fn seal(mut self) -> Option<Candidate> {
+        let sealed = self.0.take()?.seal(BaseFormat::Rdb);
+        self.unless_failed(sealed)
+    }
+
+    fn unless_failed<T>(&self, outcome: Result<T, FileError>) -> Option<T> {
+        outcome
+            .inspect_err(|error| {
+                log::warn!("AOF: the master's snapshot is not kept as a base: {error}");
+            })
+            .ok()
+    }
 }

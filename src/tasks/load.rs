@@ -1,10 +1,11 @@
 //! Loads the dataset from the RDB file: at start, and again for DEBUG RELOAD.
 //!
-//! Started by boot, and by the conductor; ends with the dataset in place, or with the reason why it is not: then the file is
+//! Started by the restart (`restart.rs`), and by the conductor; ends with the dataset in place, or with the reason why it is not: then the file is
 //! untouched, and so is the dataset that was there.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use crate::clients::ClientKey;
 use crate::clock::UnixMillis;
 use crate::engine::Engine;
 use crate::engine::pause::{PauseMode, Purpose};
-use crate::engine::persistence::Loading;
+use crate::journal::position::Position;
 use crate::snapshot::loading::{self, About, Counts, Expired, Loaded, Loader};
 
 use super::engine_lock::EngineLock;
@@ -24,6 +25,9 @@ const READ_BYTES: usize = 256 * 1024;
 /// The engine is told how far the loading is each time so much has been read.
 pub const REPORT_BYTES: u64 = 1 << 20;
 
+/// Read to learn where a file stands: what it says about itself comes first.
+const HEAD_BYTES: usize = 4096;
+
 /// Clients are held back for a reload at most so long.
 const RELOAD_MAX: Duration = Duration::from_secs(3600);
 
@@ -32,46 +36,53 @@ pub fn options(engine: &Engine, payload_bytes: Option<u64>) -> loading::Options 
     engine.load_options(Expired::Keep, payload_bytes)
 }
 
-/// Says that a dataset is about to be loaded, if there is one: from now on clients are told so.
-pub fn announce(lock: &EngineLock) {
-    lock.with(|engine| {
-        let Ok(metadata) = fs::metadata(engine.rdb_path()) else {
-            return;
-        };
-        engine.persistence.loading = Some(Loading {
-            started_unix: engine.now.seconds(),
-            total_bytes: metadata.len(),
-            ..Loading::default()
-        });
-    });
+/// An RDB file that was found, held open: it is read later as it was then, even if another takes its name meanwhile.
+pub struct RdbFile {
+    pub path: PathBuf,
+    pub bytes: u64,
+    /// When it was written, in milliseconds since 1970.
+    pub modified_ms: i64,
+    file: File,
 }
 
-/// Loads the dataset that config names; a missing file is an empty dataset.
+impl RdbFile {
+    /// None if there is no file.
+    ///
+    /// # Errors
+    /// It is there and cannot be opened.
+    pub fn find(path: &Path) -> Result<Option<Self>, String> {
+        let describe = |error: io::Error| format!("{}: {error}", path.display());
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(describe(error)),
+        };
+        let metadata = file.metadata().map_err(describe)?;
+        Ok(Some(RdbFile {
+            path: path.to_owned(),
+            bytes: metadata.len(),
+            modified_ms: metadata.mtime() * 1000 + metadata.mtime_nsec() / 1_000_000,
+            file,
+        }))
+    }
+
+    /// Where it says that it stands in whose history.
+    pub fn position(&self) -> Option<Position> {
+        let mut head = vec![0; HEAD_BYTES];
+        // What cannot be read is told when all of it is.
+        let length = self.file.read_at(&mut head, 0).unwrap_or(0);
+        loading::about_of(&head[..length]).position
+    }
+}
+
+/// Loads the dataset of a starting node from its RDB file.
 ///
 /// # Errors
-/// The file is there and is not what it should be: where, and in what way.
-pub async fn at_start(lock: &EngineLock) -> Result<(), String> {
-    let (path, expired) = lock.with(|engine| (engine.rdb_path(), expired_rule(engine)));
-    remove_leftovers(&path);
-    let loaded = {
-        let (lock, path) = (lock.clone(), path.clone());
-        async_std::task::spawn_blocking(move || load_file(&lock, &path, expired)).await
-    };
-    match loaded {
-        Ok(Some(mut loaded)) => lock.with(|engine| {
-            let position = loaded.about.position;
-            let expired_keys = std::mem::take(&mut loaded.expired_keys);
-            engine.install(loaded, false);
-            engine.persistence.loading = None;
-            engine.resume_history(position, &expired_keys);
-        }),
-        Ok(None) => lock.with(|engine| {
-            engine.persistence.loading = None;
-            engine.resume_history(None, &[]);
-        }),
-        Err(reason) => return Err(format!("Fatal error loading the DB: {reason}. Exiting.")),
-    }
-    Ok(())
+/// The file is not what it should be: where, and in what way.
+pub fn at_start(lock: &EngineLock, file: RdbFile) -> Result<Loaded, String> {
+    let expired = lock.with(|engine| expired_rule(engine));
+    load_file(lock, file, expired)
+        .map_err(|reason| format!("Fatal error loading the DB: {reason}. Exiting."))
 }
 
 /// DEBUG RELOAD: saves unless told not to, and loads what is in the file. Meanwhile everybody waits.
@@ -99,7 +110,11 @@ async fn reload_paused(lock: &EngineLock, save: bool) -> Result<(), &'static str
     let (path, expired) = lock.with(|engine| (engine.rdb_path(), expired_rule(engine)));
     let loaded = {
         let (lock, path) = (lock.clone(), path.clone());
-        async_std::task::spawn_blocking(move || load_file(&lock, &path, expired)).await
+        async_std::task::spawn_blocking(move || {
+            let file = RdbFile::find(&path)?;
+            file.map(|file| load_file(&lock, file, expired)).transpose()
+        })
+        .await
     };
     match loaded {
         Ok(Some(loaded)) => {
@@ -118,7 +133,8 @@ async fn reload_paused(lock: &EngineLock, save: bool) -> Result<(), &'static str
     }
 }
 
-fn expired_rule(engine: &Engine) -> Expired {
+/// What becomes of keys whose time had passed when they are loaded from the RDB file.
+pub fn expired_rule(engine: &Engine) -> Expired {
     if engine.is_replica() {
         Expired::Keep
     } else {
@@ -126,15 +142,14 @@ fn expired_rule(engine: &Engine) -> Expired {
     }
 }
 
-/// None if there is no file.
-fn load_file(lock: &EngineLock, path: &Path, expired: Expired) -> Result<Option<Loaded>, String> {
+fn load_file(lock: &EngineLock, found: RdbFile, expired: Expired) -> Result<Loaded, String> {
+    let RdbFile {
+        path,
+        mut file,
+        bytes: total_bytes,
+        ..
+    } = found;
     let describe = |error: io::Error| format!("{}: {error}", path.display());
-    let mut file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(describe(error)),
-    };
-    let total_bytes = file.metadata().map_err(describe)?.len();
     let (options, started, now) = lock.with(|engine| {
         let options = engine.load_options(expired, Some(total_bytes));
         (options, engine.monotonic, engine.now)
@@ -160,7 +175,7 @@ fn load_file(lock: &EngineLock, path: &Path, expired: Expired) -> Result<Option<
     let loaded = loader.finish().map_err(refused)?;
     let took = lock.with(|engine| engine.monotonic.saturating_sub(started));
     log_loaded(&loaded, now, took);
-    Ok(Some(loaded))
+    Ok(loaded)
 }
 
 fn report(lock: &EngineLock, counts: Counts, about: &About) {
@@ -173,8 +188,9 @@ fn report(lock: &EngineLock, counts: Counts, about: &About) {
     });
 }
 
-fn log_loaded(loaded: &Loaded, now: UnixMillis, took: Duration) {
-    let Loaded { about, counts, .. } = loaded;
+/// Tells what the file has said about itself.
+pub fn log_about(loaded: &Loaded, now: UnixMillis) {
+    let about = &loaded.about;
     if let Some(version) = &about.server_version {
         log::info!("Loading RDB produced by version {version}");
     }
@@ -189,6 +205,11 @@ fn log_loaded(loaded: &Loaded, now: UnixMillis, took: Duration) {
     if about.aof_base {
         log::info!("RDB is base AOF");
     }
+}
+
+fn log_loaded(loaded: &Loaded, now: UnixMillis, took: Duration) {
+    log_about(loaded, now);
+    let counts = loaded.counts;
     log::info!(
         "Done loading RDB, keys loaded: {}, keys expired: {}.",
         counts.keys,
@@ -198,7 +219,7 @@ fn log_loaded(loaded: &Loaded, now: UnixMillis, took: Duration) {
 }
 
 /// Removes what processes that died while they wrote the file have left beside it: `temp-<pid>-<number>-<name>`.
-fn remove_leftovers(path: &Path) {
+pub fn remove_leftovers(path: &Path) {
     for leftover in leftovers(path) {
         match fs::remove_file(&leftover) {
             Ok(()) => log::info!(
@@ -254,6 +275,7 @@ mod tests {
     use async_std::channel;
     use async_std::task::block_on;
 
+    use super::super::restart;
     use super::*;
     use crate::clock::Clock;
     use crate::config::Config;
@@ -305,6 +327,28 @@ mod tests {
         }
     }
 
+    fn start(lock: &EngineLock) -> Result<(), String> {
+        let found = restart::announce(lock)?;
+        block_on(restart::at_start(lock, found)).map(|_| ())
+    }
+
+    #[test]
+    fn a_file_that_comes_up_while_the_node_starts_is_not_loaded() {
+        let place = Place::new("late");
+        let (first, second) = (place.node(), place.node());
+        let found = restart::announce(&second).expect("an empty directory");
+        put(&first, 5);
+        assert!(block_on(take_snapshot::save_now(&first)));
+        block_on(restart::at_start(&second, found)).expect("nothing to load");
+        assert_eq!(keys(&second), 0);
+        let third = place.node();
+        let found = restart::announce(&third).expect("a sound file");
+        put(&first, 9);
+        assert!(block_on(take_snapshot::save_now(&first)));
+        block_on(restart::at_start(&third, found)).expect("a sound file");
+        assert_eq!(keys(&third), 5, "what was announced is what is loaded");
+    }
+
     fn put(lock: &EngineLock, keys: u64) {
         lock.with(|engine| {
             for number in 0..keys {
@@ -337,9 +381,9 @@ mod tests {
         });
         assert_eq!(place.names(), ["dump.rdb"]);
         let second = place.node();
-        announce(&second);
+        let found = restart::announce(&second).expect("a sound file");
         assert!(second.with(|engine| engine.persistence.loading.is_some()));
-        block_on(at_start(&second)).expect("a sound file");
+        block_on(restart::at_start(&second, found)).expect("a sound file");
         assert_eq!(keys(&second), 1000);
         second.with(|engine| {
             assert!(engine.persistence.loading.is_none());
@@ -352,12 +396,11 @@ mod tests {
     fn no_file_is_an_empty_dataset_and_a_damaged_one_is_none() {
         let place = Place::new("damaged");
         let lock = place.node();
-        announce(&lock);
-        assert_eq!(block_on(at_start(&lock)), Ok(()));
+        assert_eq!(start(&lock), Ok(()));
         assert_eq!(keys(&lock), 0);
         for bytes in [&b""[..], b"REDIS0010\0\x01k", b"REDIS0010\xfe\x20\xff"] {
             fs::write(place.file(), bytes).expect("writable");
-            let refusal = block_on(at_start(&place.node())).expect_err("damaged");
+            let refusal = start(&place.node()).expect_err("damaged");
             assert!(refusal.contains("dump.rdb: rdb: byte "), "{refusal}");
             assert_eq!(fs::read(place.file()).expect("readable"), bytes);
         }
@@ -374,7 +417,7 @@ mod tests {
         for name in others.into_iter().chain([&ours[..], alive, dead]) {
             fs::write(place.0.join(name), b"x").expect("writable");
         }
-        block_on(at_start(&place.node())).expect("nothing to load");
+        start(&place.node()).expect("nothing to load");
         let mut left = [&others[..], &[alive]].concat();
         left.sort();
         assert_eq!(place.names(), left);
@@ -398,7 +441,7 @@ mod tests {
         assert_eq!(place.names(), ["dump.rdb"]);
         assert!(lock.with(|engine| engine.persistence.last_status_ok));
         put(&lock, 5);
-        block_on(at_start(&lock)).expect("a sound file");
+        start(&lock).expect("a sound file");
         assert_eq!(keys(&lock), 0);
     }
 

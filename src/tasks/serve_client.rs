@@ -9,6 +9,7 @@ use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 
+use crate::aof::durability::{Durability, Hold};
 use crate::clients::wire::Wire;
 use crate::clients::{ClientKey, Closing, Ends};
 use crate::cow::element;
@@ -83,12 +84,34 @@ pub struct State {
     /// Being written.
     pub out: ReplyBuffer,
     standing: Standing,
+    durability: Arc<Durability>,
+    /// What `out` waits for.
+    hold: Option<Hold>,
+    /// A waker has been left for this one.
+    hold_waits: Option<Hold>,
     limits: Limits,
     /// The peer will send no more.
     at_end: bool,
 }
 
+impl Drop for State {
+    fn drop(&mut self) {
+        if let Some(hold) = self.hold_waits
+            && !self.durability.is_passed(hold)
+        {
+            self.durability.forget(&self.waker);
+        }
+    }
+}
+
 impl State {
+    /// The last batch has written something: everything answered from now on waits for that.
+    fn take_hold(&mut self) {
+        if let Some(hold) = self.standing.hold.take() {
+            self.hold = Some(hold);
+        }
+    }
+
     /// A connection again, with the socket that was lent.
     pub fn take_back(self, socket: Socket) -> io::Result<Connection> {
         Ok(Connection {
@@ -111,10 +134,11 @@ pub enum Ended {
 
 impl Connection {
     fn new(key: ClientKey, stream: Stream, lock: EngineLock, waker: Waker) -> Self {
-        let (limits, standing, wire) = lock.with(|engine| {
+        let (limits, standing, wire, durability) = lock.with(|engine| {
             let standing = engine.end_batch(key, &mut ReplyBuffer::default(), &waker);
             let wire = engine.clients.get(key).outbox.wire.clone();
-            (engine.limits_of(key), standing, wire)
+            let durability = Arc::clone(&engine.aof.durability);
+            (engine.limits_of(key), standing, wire, durability)
         });
         let state = State {
             key,
@@ -126,6 +150,9 @@ impl Connection {
             waiting: VecDeque::new(),
             out: ReplyBuffer::default(),
             standing,
+            durability,
+            hold: None,
+            hold_waits: None,
             limits,
             at_end: false,
         };
@@ -146,6 +173,11 @@ impl Connection {
                 }
             } else if self.state.standing.is_replica && self.state.out.is_empty() {
                 return Ended::BecameReplica;
+            } else if self.state.hold.is_some() {
+                // What would be read now would have to be answered behind what waits.
+                if self.stream.is_ended() {
+                    return Ended::Closed;
+                }
             } else if !self.state.standing.blocked {
                 let progress = if self.state.waiting.is_empty() {
                     self.read()
@@ -178,17 +210,30 @@ impl Connection {
         Ok((self.stream.into_socket()?, self.state))
     }
 
-    /// Waits for bytes, for room to write, or for the engine.
-    pub async fn wait(&self) {
+    /// Waits for bytes, for room to write, for the disk or for the engine.
+    pub async fn wait(&mut self) {
+        if let Some(hold) = self.state.hold {
+            let (durability, waker) = (&self.state.durability, &self.state.waker);
+            if self.state.hold_waits == Some(hold) {
+                // It may be gone: a disk that was busy for a moment has woken us, and is not busy any more.
+                durability.forget(waker);
+            }
+            if !durability.wake_when_passed(hold, waker) {
+                return;
+            }
+            self.state.hold_waits = Some(hold);
+        }
+        let is_held = self.state.hold.is_some();
         let mut polled = false;
         poll_fn(|context| {
             if std::mem::replace(&mut polled, true) {
                 return Poll::Ready(());
             }
             let readable = !self.state.at_end && self.stream.poll_readable(context).is_ready();
-            let writable =
-                !self.state.out.is_empty() && self.stream.poll_writable(context).is_ready();
-            let busy = self.state.standing.blocked || !self.state.waiting.is_empty();
+            let writable = !self.state.out.is_empty()
+                && !is_held
+                && self.stream.poll_writable(context).is_ready();
+            let busy = self.state.standing.blocked || !self.state.waiting.is_empty() || is_held;
             if (readable && !busy) || writable {
                 Poll::Ready(())
             } else {
@@ -206,14 +251,26 @@ impl Connection {
             .lock
             .with(|engine| engine.end_batch(key, out, waker));
         self.state.limits.authenticated = self.state.standing.authenticated;
+        self.state.take_hold();
+    }
+
+    /// What of the journal is on disk.
+    pub fn durability(&self) -> &Durability {
+        &self.state.durability
     }
 
     pub fn standing(&self) -> Standing {
         self.state.standing
     }
 
-    /// Writes as much as the socket takes.
+    /// Writes as much as the socket takes; nothing while the disk has not what is answered.
     pub fn write(&mut self) -> io::Result<()> {
+        if let Some(hold) = self.state.hold {
+            if !self.state.durability.is_passed(hold) {
+                return Ok(());
+            }
+            self.state.hold = None;
+        }
         while !self.state.out.is_empty() {
             let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
             let count = self.state.out.gather(&mut slices);
@@ -348,6 +405,7 @@ impl Connection {
                 (executed, engine.end_batch(key, out, waker))
             });
             self.state.standing = standing;
+            self.state.take_hold();
             self.state.limits.authenticated = standing.authenticated;
             if executed < end {
                 self.state.waiting.extend(
@@ -389,6 +447,7 @@ impl Connection {
             }
             engine.end_batch(key, out, waker)
         });
+        self.state.take_hold();
         if self.state.waiting.len() < before {
             Progress::Worked
         } else {
@@ -403,6 +462,7 @@ impl Connection {
             engine.protocol_error(key, error);
             engine.end_batch(key, out, waker)
         });
+        self.state.take_hold();
     }
 }
 

@@ -10,9 +10,12 @@ use crate::engine::intent::SaveWish;
 use crate::engine::pause::{PauseMode, Purpose};
 
 use super::engine_lock::EngineLock;
-use super::take_snapshot;
+use super::{rewrite_aof, take_snapshot, write_aof};
 
 const POLL: Duration = Duration::from_millis(20);
+
+/// Longer than any save takes.
+const WRITES_WAIT_MAX: Duration = Duration::from_secs(24 * 3600);
 
 pub async fn run(
     lock: EngineLock,
@@ -23,13 +26,28 @@ pub async fn run(
 ) {
     log::warn!("User requested shutdown...");
     // A client's shutdown is under way since the command ran, so that ABORT finds it at once.
-    lock.with(|engine| engine.shutting_down |= client.is_none());
+    lock.with(|engine| {
+        engine.shutting_down |= client.is_none();
+        // What is saved is the end: a write that were answered after that would be lost, and replicas would have to catch up
+        // with it before they may.
+        let (now, until) = (engine.monotonic, engine.monotonic + WRITES_WAIT_MAX);
+        engine
+            .pauses
+            .pause(Purpose::Shutdown, PauseMode::Write, until, now);
+    });
     if !now {
         wait_for_replicas(&lock).await;
     }
     if lock.with(|engine| !engine.shutting_down) {
         log::warn!("Shutdown manually aborted.");
         return give_up(&lock, client);
+    }
+    if lock.with(|engine| engine.is_beginning_set()) {
+        if !force {
+            log::warn!("Writing initial AOF, can't exit.");
+            return give_up(&lock, client);
+        }
+        log::warn!("Writing initial AOF. Exit anyway.");
     }
     let (saves, loading) = lock.with(|engine| {
         let saves = match wish {
@@ -50,6 +68,14 @@ pub async fn run(
         }
     }
     take_snapshot::stop(&lock).await;
+    rewrite_aof::stop(&lock).await;
+    if let Err(reason) = write_aof::finish(&lock).await {
+        log::warn!("Error closing the AOF: {reason}");
+        if !force {
+            log::warn!("Errors trying to SHUTDOWN. Check the logs for more information.");
+            return give_up(&lock, client);
+        }
+    }
     let pidfile = lock.with(|engine| engine.config.pidfile.clone());
     if !pidfile.as_os_str().is_empty() {
         log::info!("Removing the pid file.");
@@ -73,7 +99,7 @@ fn give_up(lock: &EngineLock, client: Option<ClientKey>) {
     });
 }
 
-/// Writes are held back until every replica has what was written, or `shutdown-timeout` is over.
+/// Writes are held back: waits until every replica has what was written, or `shutdown-timeout` is over.
 async fn wait_for_replicas(lock: &EngineLock) {
     let deadline = lock.with(|engine| {
         let timeout = Duration::from_secs(engine.config.shutdown_timeout.into());
@@ -84,12 +110,6 @@ async fn wait_for_replicas(lock: &EngineLock) {
         if !lagging || timeout.is_zero() {
             return None;
         }
-        engine.pauses.pause(
-            Purpose::Shutdown,
-            PauseMode::Write,
-            deadline,
-            engine.monotonic,
-        );
         engine.request_acks();
         Some(deadline)
     });

@@ -8,5 +8,6 @@ mod support;
 
 mod exchange_files;
 mod fail_over;
+mod keep_an_aof;
 mod mixed_replication;
 mod use_tools;

@@ -267,7 +267,7 @@ impl Task {
                     .about
                     .position
                     .and_then(|position| position.stream_db);
-                engine.link_loaded(load.id, loaded.keyspace, stream_db);
+                engine.link_loaded(load.id, loaded.keyspace, stream_db, None);
             }
             Err(reason) => {
                 engine.persistence.loading = None;

@@ -12,6 +12,7 @@ use sluice::clock::{Clock, UnixMillis};
 use sluice::config::Config;
 use sluice::engine::Engine;
 use sluice::engine::intent::Intent;
+use sluice::engine::resuming::Past;
 use sluice::journal::position::{Offset, Position, ReplId};
 use sluice::random::Random;
 use sluice::snapshot::Snapshot;
@@ -217,7 +218,7 @@ impl Node {
     fn load_at_start(self: &Rc<Self>) {
         let file = self.disk.borrow().clone();
         let Some(file) = file else {
-            return self.with(|engine| engine.resume_history(None, &[]));
+            return self.with(|engine| engine.resume_history(None, Past::default(), &[]));
         };
         let options = self.with(|engine| {
             let expired = match engine.is_replica() {
@@ -241,7 +242,11 @@ impl Node {
                 });
                 self.with(|engine| {
                     engine.keyspace = loaded.keyspace;
-                    engine.resume_history(loaded.about.position, &loaded.expired_keys);
+                    engine.resume_history(
+                        loaded.about.position,
+                        Past::default(),
+                        &loaded.expired_keys,
+                    );
                 });
             }
             Err(error) => self.sim.fail(format!(

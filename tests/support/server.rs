@@ -370,6 +370,13 @@ impl Server {
         });
     }
 
+    /// The lines of INFO that begin so.
+    pub fn info_lines(&self, prefix: &str) -> Vec<String> {
+        let text = self.call("INFO everything").text();
+        let lines = text.lines().filter(|line| line.starts_with(prefix));
+        lines.map(str::to_owned).collect()
+    }
+
     /// As [`Server::info`], but "" also while the server does not answer.
     pub fn try_info(&self, field: &str) -> String {
         info_field(&self.try_info_text(), field)

@@ -2,8 +2,21 @@
 
 use crate::journal::position::{Offset, Position, ReplId};
 use crate::number;
+use crate::rdb::decoder::{self, Decoder, Event};
 
 use super::About;
+
+/// What a payload says about itself before its first database, as far as `head`, its first bytes, goes.
+pub fn about_of(head: &[u8]) -> About {
+    let mut reader = AboutReader::default();
+    let mut decoder = Decoder::new(decoder::Options::default());
+    decoder.feed(head);
+    // What is wrong with the payload is told when it is loaded.
+    while let Ok(Some(Event::Aux { name, value })) = decoder.next_event() {
+        reader.field(&name, &value);
+    }
+    reader.about()
+}
 
 /// Collects the AUX fields that mean something here.
 #[derive(Default)]

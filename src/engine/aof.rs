@@ -1,0 +1,129 @@
+//! The AOF as the engine sees it: the writer's handle, what may be answered when, and whether writes are refused.
+//!
+//! The engine never waits for the disk. What a write has to wait for is a [`Hold`], which its connection's task asks
+//! [`Durability`] about; a failing disk shows as one load before each write.
+
+use std::sync::Arc;
+
+use crate::aof::durability::{Durability, Hold, Policy};
+use crate::aof::writer::{Order, Writer};
+use crate::config::values::AppendFsync;
+use crate::journal::position::Offset;
+
+use super::Engine;
+use super::error::{self, CommandError};
+
+/// What the engine holds of the AOF.
+#[derive(Default)]
+pub struct Aof {
+    /// One for the life of the process: connections keep a clone.
+    pub durability: Arc<Durability>,
+    writer: Option<Writer>,
+    /// The write that was under way when [`Engine::aof_tick`] looked.
+    write_seen: Option<u64>,
+}
+
+impl Aof {
+    /// The running writer; none while there is no AOF.
+    pub fn writer(&self) -> Option<&Writer> {
+        self.writer.as_ref()
+    }
+
+    /// Journal bytes go to disk.
+    pub fn is_on(&self) -> bool {
+        self.writer.is_some()
+    }
+
+    /// What the answer to a write that ends at `offset` waits for.
+    pub fn hold(&self, offset: Offset) -> Option<Hold> {
+        self.writer.as_ref()?;
+        self.durability.hold(offset)
+    }
+}
+
+impl Engine {
+    /// From now on answers to writes wait as `appendfsync` says. The writer's log stands at `at`.
+    pub fn begin_aof(&mut self, writer: Writer, at: Offset) {
+        self.aof.durability.begin(at, self.aof_policy());
+        self.aof.writer = Some(writer);
+        self.follow_aof_settings();
+    }
+
+    /// The AOF is off: whoever waits is let go. The writer is given back, to be ended.
+    pub fn end_aof(&mut self) -> Option<Writer> {
+        self.aof.durability.end();
+        self.aof.writer.take()
+    }
+
+    /// What `appendfsync` asks for.
+    pub fn aof_policy(&self) -> Policy {
+        match self.config.appendfsync {
+            AppendFsync::Always => Policy::Always,
+            AppendFsync::Everysec => Policy::EverySecond,
+            AppendFsync::No => Policy::System,
+        }
+    }
+
+    /// `appendfsync` or another of its settings may have been changed.
+    pub fn follow_aof_settings(&self) {
+        let gates = self.config.repl_send_durable_only;
+        self.aof.durability.gate_replicas(gates);
+        if let Some(writer) = &self.aof.writer {
+            writer.exit_on_error(self.config.aof_exit_on_error);
+            writer.set_policy(self.aof_policy());
+        }
+    }
+
+    /// `aof-timestamp-enabled` has been changed: a segment is annotated wholly or not at all.
+    pub fn follow_aof_annotation(&self) {
+        if let Some(writer) = &self.aof.writer {
+            let annotates = self.config.aof_timestamp_enabled;
+            writer.order(Order::Annotate { annotates });
+            self.rotate_aof();
+        }
+    }
+
+    /// A new segment from here on: the present one is large, or the history has another name, and bytes of one name never
+    /// stand in a segment of the other.
+    pub fn rotate_aof(&self) {
+        if let Some(writer) = &self.aof.writer {
+            writer.order(Order::Rotate {
+                at: self.stream_position(),
+                answer: Box::new(|outcome| {
+                    if let Err(reason) = outcome {
+                        log::warn!("AOF: no new segment: {reason}");
+                    }
+                }),
+            });
+        }
+    }
+
+    /// Why writes are refused while the disk fails.
+    pub fn cannot_append(&self) -> Option<CommandError> {
+        let writer = self.aof.writer.as_ref()?;
+        if !writer.is_failing() {
+            return None;
+        }
+        writer.failure().map(|reason| error::cannot_append(&reason))
+    }
+
+    /// Ten times a second: whether snapshots want the disk for themselves.
+    pub fn aof_tick(&mut self) {
+        if let Some(writer) = &self.aof.writer {
+            let is_snapshot_written =
+                self.persistence.running.is_some() || self.rewrites.running.is_some();
+            let spare = self.config.no_appendfsync_on_rewrite && is_snapshot_written;
+            writer.spare_disk(spare);
+            let under_way = writer.write_under_way();
+            if under_way.is_some() && under_way == self.aof.write_seen {
+                // A write that takes so long is no reason for clients to wait.
+                self.aof.durability.set_busy(true);
+                if writer.write_under_way() != under_way {
+                    // It has just ended, and with it what the writer knew of it.
+                    self.aof.durability.set_busy(false);
+                }
+            }
+            self.aof.write_seen = under_way;
+        }
+    }
+}

@@ -1,0 +1,697 @@
+//! The thread that writes the AOF: all that the journal has, in one write, and syncs as `appendfsync` says.
+//!
+//! Started by boot and by CONFIG SET appendonly; woken by the journal's cursor, by orders, by the sync thread and by the
+//! second; ends with an order to close, or with the process. Whoever waits for an offset waits at [`Durability`].
+//!
+//! Invariants: bytes are taken from the journal up to its end or up to where the next order stands, so that what is appended
+//! ends with a unit; they stay in memory until the log has them, whatever the disk says; an order is carried out when the
+//! log stands where it says, in the order in which they were given.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::{Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::Duration;
+
+use async_std::channel;
+use bytes::Bytes;
+
+use crate::aof::durability::{Durability, Policy};
+use crate::aof::log::{Base, Log, LogError, Sizes};
+use crate::aof::writer::{Answer, Done, Order, Orders, Writer};
+use crate::clock::Clock;
+use crate::journal::cursor::Cursor;
+use crate::journal::position::Offset;
+
+use super::engine_lock::EngineLock;
+use super::sync_aof::Syncer;
+
+/// After a failure the next attempt waits so long.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Under `everysec`.
+const SYNC_EVERY: Duration = Duration::from_secs(1);
+
+/// A write that meets a sync of this age is counted as delayed by it, as Redis counts.
+const SYNC_IS_SLOW: Duration = Duration::from_secs(2);
+
+/// A failing disk is not worth a line more often.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(30);
+
+/// A segment that has grown so large is followed by the next, so that history can go piece by piece.
+const SEGMENT_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
+/// Starts the thread for a log that stands where `cursor` stands, and tells the engine: from then on replies wait as the
+/// policy says. The log's position and the cursor were taken under one lock; nothing is lost if writes have come since.
+///
+/// # Errors
+/// The system gives no threads; the engine is then as before.
+pub fn start_writer(lock: &EngineLock, log: Log, cursor: Cursor) -> io::Result<Writer> {
+    let wakes = Arc::new(Wakes::default());
+    let waker = Waker::from(Arc::clone(&wakes));
+    let (writer, orders) = Writer::new(waker.clone());
+    let syncer = Syncer::start(waker.clone())?;
+    let (durability, clock) = lock.with(|engine| {
+        engine.begin_aof(writer.clone(), log.end());
+        (Arc::clone(&engine.aof.durability), engine.clock.clone())
+    });
+    let mut driver = Driver::new(log, cursor, orders, durability, clock, syncer);
+    driver.lock = Some(lock.clone());
+    let started = thread::Builder::new()
+        .name("aof-write".into())
+        .spawn(move || {
+            wakes.attach(thread::current());
+            driver.run(&wakes, &waker);
+        });
+    if let Err(error) = started {
+        lock.with(|engine| engine.end_aof());
+        return Err(error);
+    }
+    Ok(writer)
+}
+
+/// Gives an order and waits for its outcome.
+pub async fn ask(writer: &Writer, order: impl FnOnce(Answer) -> Order) -> Result<Done, String> {
+    let (sender, receiver) = channel::bounded(1);
+    writer.order(order(Box::new(move |outcome| {
+        // Whoever asked may have gone.
+        let _ = sender.try_send(outcome);
+    })));
+    let ended = |_| Err("the AOF writer has ended".to_owned());
+    receiver.recv().await.unwrap_or_else(ended)
+}
+
+/// Brings everything written so far to disk and closes the set, for a process that is about to end: what is written
+/// afterwards is not answered any more.
+///
+/// # Errors
+/// The disk does not take it; the AOF goes on as before.
+pub async fn finish(lock: &EngineLock) -> Result<(), String> {
+    let found = lock.with(|engine| {
+        let writer = engine.aof.writer().cloned();
+        writer.map(|writer| (writer, engine.journal.end()))
+    });
+    match found {
+        Some((writer, at)) => {
+            let closed = ask(&writer, |answer| Order::Close { at, answer });
+            closed.await.map(|_| ())
+        }
+        None => Ok(()),
+    }
+}
+
+/// Unparks the thread, once it is known.
+#[derive(Default)]
+struct Wakes {
+    thread: OnceLock<Thread>,
+    due: AtomicBool,
+}
+
+impl Wakes {
+    fn attach(&self, thread: Thread) {
+        // Only the thread itself attaches, once.
+        let _ = self.thread.set(thread);
+    }
+
+    /// Waits until woken, or until the time is over.
+    fn wait(&self, at_most: Duration) {
+        if !self.due.load(Ordering::SeqCst) {
+            thread::park_timeout(at_most);
+        }
+        self.due.store(false, Ordering::SeqCst);
+    }
+}
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.due.swap(true, Ordering::SeqCst)
+            && let Some(thread) = self.thread.get()
+        {
+            thread.unpark();
+        }
+    }
+}
+
+/// What the thread works with.
+struct Driver {
+    log: Log,
+    /// None once the journal's history was replaced under it.
+    cursor: Option<Cursor>,
+    /// Taken from the journal and not yet in the log.
+    parts: Vec<Bytes>,
+    parts_bytes: u64,
+    /// In the log behind `kept_from`, and not yet synced; only under `always`.
+    kept: Vec<Bytes>,
+    kept_from: Offset,
+    orders: Orders,
+    /// The next order, which waits for the log to stand where it says.
+    next: Option<Order>,
+    durability: Arc<Durability>,
+    clock: Clock,
+    syncer: Syncer,
+    /// To ask for a rotation; none in tests.
+    lock: Option<EngineLock>,
+    rotation_asked: bool,
+    history_bytes_max: u64,
+    prune_due: bool,
+    /// Nothing is tried before.
+    retry_at: Duration,
+    synced_at: Duration,
+    /// Since when writes have met the sync under way.
+    delayed_since: Option<Duration>,
+    complained_at: Option<Duration>,
+    sizes: Sizes,
+}
+
+/// What one round has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Round {
+    Worked,
+    Idle,
+    Ended,
+}
+
+impl Driver {
+    fn new(
+        log: Log,
+        cursor: Cursor,
+        orders: Orders,
+        durability: Arc<Durability>,
+        clock: Clock,
+        syncer: Syncer,
+    ) -> Self {
+        let mut driver = Driver {
+            log,
+            cursor: Some(cursor),
+            parts: Vec::new(),
+            parts_bytes: 0,
+            kept: Vec::new(),
+            kept_from: Offset::ZERO,
+            orders,
+            next: None,
+            durability,
+            synced_at: clock.monotonic(),
+            clock,
+            syncer,
+            lock: None,
+            rotation_asked: false,
+            history_bytes_max: 0,
+            prune_due: true,
+            retry_at: Duration::ZERO,
+            delayed_since: None,
+            complained_at: None,
+            sizes: Sizes::default(),
+        };
+        driver.tell_set();
+        driver
+    }
+
+    fn run(mut self, wakes: &Wakes, waker: &Waker) {
+        loop {
+            match self.round() {
+                Round::Ended => return,
+                Round::Worked => continue,
+                Round::Idle => {}
+            }
+            let waits = match &mut self.cursor {
+                Some(cursor) if self.parts.is_empty() && self.next.is_none() => {
+                    cursor.wake_on_bytes(waker)
+                }
+                _ => true,
+            };
+            if waits {
+                wakes.wait(self.patience());
+            }
+        }
+    }
+
+    /// How long there is nothing to do, if nobody comes.
+    fn patience(&self) -> Duration {
+        let now = self.clock.monotonic();
+        let unsynced = self.log.synced() < self.log.end();
+        if self.retry_at > now {
+            self.retry_at - now
+        } else if unsynced
+            && self.policy() == Policy::EverySecond
+            && self.syncer.busy_since().is_none()
+        {
+            (self.synced_at + SYNC_EVERY).saturating_sub(now)
+        } else {
+            SYNC_EVERY
+        }
+        .max(Duration::from_micros(100))
+    }
+
+    /// What the setting asks for. While the disk is left to a snapshot nothing is synced, and nobody is to wait for that.
+    fn policy(&self) -> Policy {
+        match self.orders.policy() {
+            Policy::Always if self.orders.spares_disk() => Policy::System,
+            policy => policy,
+        }
+    }
+
+    fn round(&mut self) -> Round {
+        if self.orders.is_abandoned() {
+            if let Some(order) = self.next.take() {
+                order.refuse("the AOF writer was told to end");
+            }
+            return Round::Ended;
+        }
+        self.fetch_sync();
+        if self.cursor.is_some() {
+            self.durability.set_policy(self.policy());
+        }
+        if self.clock.monotonic() < self.retry_at {
+            self.refuse_while_failing();
+            return Round::Idle;
+        }
+        match self.carry_out_orders() {
+            Round::Idle => {}
+            other => return other,
+        }
+        let wrote = self.write();
+        self.sync_if_due();
+        if wrote { Round::Worked } else { Round::Idle }
+    }
+
+    /// Orders whose place has been reached. `Worked` if one was carried out.
+    fn carry_out_orders(&mut self) -> Round {
+        if self.next.is_none() {
+            self.next = self.orders.next();
+        }
+        let Some(order) = self.next.take() else {
+            if std::mem::take(&mut self.prune_due) {
+                self.prune();
+            }
+            return Round::Idle;
+        };
+        let stands = self.parts.is_empty();
+        let is_lost = self.cursor.is_none();
+        match order {
+            Order::Rotate { at, .. }
+            | Order::Adopt {
+                base: Base { at, .. },
+                ..
+            } if is_lost && at.offset != self.log.end() => {
+                order.refuse("another history has taken the place of this one");
+                return Round::Worked;
+            }
+            Order::Rotate { at, answer } if stands && self.log.end() >= at.offset => {
+                let outcome = self.busily(|log| log.rotate(at));
+                if let Err(error) = &outcome
+                    && self.log.id() != Some(at.id)
+                    && self.log.end() == at.offset
+                {
+                    // What follows is of another history and may not stand in this segment: nothing goes on before.
+                    self.failed(error);
+                    self.next = Some(Order::Rotate { at, answer });
+                    return Round::Idle;
+                }
+                self.rotation_asked = false;
+                self.restructured(outcome, answer);
+            }
+            Order::Adopt { base, answer } => {
+                let outcome = self.busily(|log| log.adopt(&base));
+                self.restructured(outcome, answer);
+            }
+            Order::Replace {
+                base,
+                cursor,
+                answer,
+            } => {
+                let outcome = self.busily(|log| log.replace(&base));
+                if outcome.is_ok() {
+                    self.parts.clear();
+                    self.parts_bytes = 0;
+                    self.cursor = Some(cursor);
+                    self.durability.begin(self.log.end(), self.policy());
+                }
+                self.restructured(outcome, answer);
+            }
+            Order::KeepHistory { bytes } => {
+                self.history_bytes_max = bytes;
+                self.prune_due = true;
+            }
+            Order::Annotate { annotates } => self.log.set_annotates(annotates),
+            Order::Sync { at, answer } if is_lost || (stands && self.log.end() >= at) => {
+                let outcome = self.sync();
+                answer(self.done(outcome));
+            }
+            Order::Close { at, answer } if is_lost || (stands && self.log.end() >= at) => {
+                return self.close(answer);
+            }
+            waiting => {
+                self.next = Some(waiting);
+                return Round::Idle;
+            }
+        }
+        Round::Worked
+    }
+
+    /// Files are created, renamed, removed and synced: nobody waits for that unless the policy says so.
+    fn busily<T>(&mut self, work: impl FnOnce(&mut Log) -> T) -> T {
+        self.durability.set_busy(true);
+        let result = work(&mut self.log);
+        self.durability.set_busy(self.syncer.busy_since().is_some());
+        result
+    }
+
+    fn close(&mut self, answer: Answer) -> Round {
+        if let Err(error) = self.sync() {
+            answer(Err(error.to_string()));
+            return Round::Worked;
+        }
+        let at = self.log.end();
+        match self.log.close() {
+            Ok(()) => {
+                answer(Ok(Done { at }));
+                Round::Ended
+            }
+            Err(error) => {
+                answer(Err(error.to_string()));
+                Round::Worked
+            }
+        }
+    }
+
+    /// After a rotation, an adoption or a replacement.
+    fn restructured(&mut self, outcome: Result<(), LogError>, answer: Answer) {
+        match &outcome {
+            Ok(()) => {
+                self.prune_due = true;
+                self.note_synced();
+            }
+            Err(error) => log::warn!("AOF: {error}"),
+        }
+        self.tell_set();
+        answer(self.done(outcome));
+    }
+
+    fn done(&self, outcome: Result<(), LogError>) -> Result<Done, String> {
+        let at = self.log.end();
+        outcome
+            .map(|()| Done { at })
+            .map_err(|error| error.to_string())
+    }
+
+    fn prune(&mut self) {
+        let bytes_max = self.history_bytes_max;
+        match self.busily(|log| log.prune(bytes_max)) {
+            Ok(gone) if gone.is_empty() => {}
+            Ok(gone) => {
+                log::debug!("AOF: history files removed: {}", gone.join(" "));
+                self.tell_set();
+            }
+            Err(error) => {
+                self.prune_due = true;
+                self.failed(&error);
+            }
+        }
+    }
+
+    /// Takes what the journal has and appends it. False if there was nothing.
+    fn write(&mut self) -> bool {
+        if self.parts.is_empty() {
+            // An order is given before the bytes behind its place come: looked for once the end is known, it is seen in time.
+            let readable = self.cursor.as_ref().map_or(0, Cursor::lag_bytes);
+            if self.next.is_none() {
+                self.next = self.orders.next();
+            }
+            let bytes_max = match self.next.as_ref().and_then(Order::place) {
+                Some(at) => readable.min(at.since(self.read_to())),
+                None => readable,
+            };
+            let Some(cursor) = &mut self.cursor else {
+                return false;
+            };
+            match cursor.next(bytes_max as usize, &mut self.parts) {
+                Ok(0) => return false,
+                Ok(count) => self.parts_bytes = count as u64,
+                Err(_) => {
+                    self.lose_cursor();
+                    return false;
+                }
+            }
+        }
+        self.count_delay();
+        let from = self.log.end();
+        self.orders.note_write();
+        let outcome = self
+            .log
+            .append(&self.parts, self.clock.unix_millis().seconds());
+        self.orders.note_write();
+        if self.syncer.busy_since().is_none() {
+            self.durability.set_busy(false);
+        }
+        match outcome {
+            Ok(()) => {
+                self.keep_until_synced(from);
+                self.tell_written();
+                self.durability.raise_written(self.log.end());
+                self.ask_for_rotation();
+                true
+            }
+            Err(error) => {
+                self.failed(&error);
+                false
+            }
+        }
+    }
+
+    fn read_to(&self) -> Offset {
+        self.log.end().plus(self.parts_bytes as usize)
+    }
+
+    fn lose_cursor(&mut self) {
+        // The history that this set belongs to is gone from memory: the set stays as it is until another takes its place.
+        self.cursor = None;
+        self.parts.clear();
+        self.parts_bytes = 0;
+        self.durability.end();
+        log::info!(
+            "AOF: stands at {} until the new dataset has a base",
+            self.log.end()
+        );
+    }
+
+    /// Syncs here and now.
+    fn sync(&mut self) -> Result<(), LogError> {
+        self.log.sync()?;
+        self.orders.tell(|status| {
+            status.syncs += 1;
+            status.sync_error = None;
+        });
+        self.note_synced();
+        Ok(())
+    }
+
+    fn note_synced(&mut self) {
+        let at = self.log.synced();
+        self.kept.clear();
+        self.synced_at = self.clock.monotonic();
+        if let Some(cursor) = &self.cursor {
+            cursor.confirm(at);
+            self.durability.raise_synced(at);
+        }
+    }
+
+    fn sync_if_due(&mut self) {
+        if self.log.synced() >= self.log.end() || self.clock.monotonic() < self.retry_at {
+            return;
+        }
+        match self.policy() {
+            Policy::Off | Policy::System => {}
+            Policy::Always => {
+                if let Err(error) = self.sync() {
+                    self.sync_failed(&error);
+                }
+            }
+            Policy::EverySecond if self.orders.spares_disk() => {}
+            Policy::EverySecond => {
+                let now = self.clock.monotonic();
+                let waited = now.saturating_sub(self.synced_at) >= SYNC_EVERY;
+                if waited && self.syncer.busy_since().is_none() {
+                    match self.log.sync_job() {
+                        Ok(job) => {
+                            self.durability.set_busy(true);
+                            self.orders.tell(|status| status.pending_syncs = 1);
+                            self.syncer.begin(job, now);
+                        }
+                        Err(error) => self.failed(&error),
+                    }
+                }
+            }
+        }
+    }
+
+    /// A sync under `always` has failed: what the system still had may be gone, so it is written again.
+    fn sync_failed(&mut self, error: &LogError) {
+        self.failed(error);
+        if !self.kept.is_empty() && self.kept_from == self.log.synced() {
+            self.log.cut_back();
+            let later = std::mem::replace(&mut self.parts, std::mem::take(&mut self.kept));
+            self.parts.extend(later);
+            self.parts_bytes = self.parts.iter().map(|part| part.len() as u64).sum();
+        }
+    }
+
+    /// The parts have been appended behind `from`. Under `always` they stay at hand until they are on disk.
+    fn keep_until_synced(&mut self, from: Offset) {
+        self.parts_bytes = 0;
+        if self.policy() != Policy::Always {
+            self.parts.clear();
+            self.kept.clear();
+            return;
+        }
+        if self.kept.is_empty() {
+            self.kept_from = from;
+        }
+        self.kept.append(&mut self.parts);
+    }
+
+    fn fetch_sync(&mut self) {
+        let Some((job, outcome)) = self.syncer.fetch() else {
+            return;
+        };
+        self.durability.set_busy(false);
+        self.delayed_since = None;
+        match outcome {
+            Ok(()) => {
+                self.log.note_synced(&job);
+                self.orders.tell(|status| {
+                    status.pending_syncs = 0;
+                    status.syncs += 1;
+                    status.sync_error = None;
+                });
+                self.note_synced();
+            }
+            Err(error) => {
+                let reason = reason(&error);
+                self.synced_at = self.clock.monotonic();
+                log::warn!("Error syncing the AOF file: {reason}");
+                self.orders.tell(|status| {
+                    status.pending_syncs = 0;
+                    status.sync_error = Some(reason);
+                });
+            }
+        }
+    }
+
+    /// Counts writes that meet a slow sync.
+    fn count_delay(&mut self) {
+        if self.syncer.busy_since().is_none() {
+            self.delayed_since = None;
+            return;
+        }
+        let now = self.clock.monotonic();
+        let since = *self.delayed_since.get_or_insert(now);
+        if now.saturating_sub(since) >= SYNC_IS_SLOW {
+            self.delayed_since = Some(now);
+            self.orders.tell(|status| status.delayed_syncs += 1);
+            log::info!(
+                "Asynchronous AOF fsync is taking too long (disk is busy?). Writing the AOF buffer without waiting \
+                 for fsync to complete."
+            );
+        }
+    }
+
+    fn ask_for_rotation(&mut self) {
+        if self.log.sizes().segment >= SEGMENT_BYTES_MAX
+            && !self.rotation_asked
+            && let Some(lock) = &self.lock
+        {
+            self.rotation_asked = true;
+            lock.with(|engine| engine.rotate_aof());
+        }
+    }
+
+    /// Something on the disk failed: tried again in a second; under `always` the process ends, unless told otherwise.
+    fn failed(&mut self, error: &LogError) {
+        let reason = reason(&error.cause);
+        let now = self.clock.monotonic();
+        self.retry_at = now + RETRY_AFTER;
+        let complains = self
+            .complained_at
+            .is_none_or(|at| now.saturating_sub(at) >= COMPLAIN_EVERY);
+        if complains {
+            self.complained_at = Some(now);
+            log::warn!("Error writing to the AOF file: {error}");
+        }
+        if self.orders.policy() == Policy::Always && self.orders.exits_on_error() {
+            log::error!(
+                "Can't recover from AOF write error when the AOF fsync policy is 'always'. Exiting..."
+            );
+            log::logger().flush();
+            std::process::exit(1);
+        }
+        self.orders.tell(|status| status.write_error = Some(reason));
+    }
+
+    /// Orders that nobody should wait for while the disk fails.
+    fn refuse_while_failing(&mut self) {
+        if self.next.is_none() {
+            self.next = self.orders.next();
+        }
+        let log = &self.log;
+        if let Some(order) = self.next.take_if(|order| match order {
+            Order::Close { .. } => true,
+            // Nothing goes wrong without it; a rewrite is to fail and not to hang.
+            Order::Rotate { at, .. } => log.id() == Some(at.id),
+            _ => false,
+        }) {
+            let reason = self.orders.tell(|status| status.write_error.clone());
+            order.refuse(&reason.unwrap_or_else(|| "the disk fails".to_owned()));
+        }
+    }
+
+    fn tell_written(&mut self) {
+        let segment = self.log.segment_bytes();
+        let grown = segment.saturating_sub(self.sizes.segment);
+        self.sizes.segment = segment;
+        self.sizes.segments += grown;
+        let sizes = self.sizes;
+        let recovered = self.orders.tell(|status| {
+            status.writes += 1;
+            status.current_bytes = sizes.base + sizes.segments;
+            status.segment_bytes = sizes.segment;
+            status.write_error.take().is_some()
+        });
+        if recovered {
+            self.complained_at = None;
+            log::warn!("AOF write error looks solved. The server can write again.");
+        }
+    }
+
+    /// After every change of the set.
+    fn tell_set(&mut self) {
+        self.sizes = self.log.sizes();
+        let (sizes, beginning, seq) = (self.sizes, self.log.is_beginning(), self.log.segment_seq());
+        self.orders.tell(|status| {
+            status.current_bytes = sizes.base + sizes.segments;
+            status.base_bytes = sizes.base;
+            status.history_bytes = sizes.history;
+            status.segment_bytes = sizes.segment;
+            status.segment = seq;
+            status.beginning = beginning;
+        });
+    }
+}
+
+/// As `strerror` says it: without the number that the standard library adds.
+fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    match (error.kind(), text.rfind(" (os error ")) {
+        // A disk that takes nothing is full.
+        (io::ErrorKind::WriteZero, _) => "No space left on device".to_owned(),
+        (_, Some(end)) => text[..end].to_owned(),
+        (_, None) => text,
+    }
+}
+
+#[cfg(test)]
+mod tests;
