@@ -357,8 +357,7 @@ impl Driver {
     fn busily<T>(&mut self, work: impl FnOnce(&mut Log) -> T) -> T {
         self.durability.set_busy(true);
         let result = work(&mut self.log);
-        self.durability
-            .set_busy(self.syncer.busy_since().is_some());
+        self.durability.set_busy(self.syncer.busy_since().is_some());
         result
     }
 
