@@ -60,6 +60,7 @@ fn every_default_of_redis_is_answered_as_redis_answers_it() {
     assert_eq!(
         newer,
         [
+            "aof-exit-on-error",
             "aof-rewrite-cpulist",
             "availability-zone",
             "bgsave-cpulist",
@@ -81,6 +82,7 @@ fn every_default_of_redis_is_answered_as_redis_answers_it() {
             "primaryuser",
             "rdb-version",
             "repl-diskless-sync-period",
+            "repl-send-durable-only",
             "server-cpulist",
             "set-max-listpack-entries",
             "set-max-listpack-value",

@@ -205,14 +205,14 @@ impl Connection {
     pub async fn wait(&mut self) {
         if let Some(hold) = self.state.hold {
             let (durability, waker) = (&self.state.durability, &self.state.waker);
-            if self.state.hold_waits != Some(hold) {
-                if !durability.wake_when_passed(hold, waker) {
-                    return;
-                }
-                self.state.hold_waits = Some(hold);
-            } else if durability.is_passed(hold) {
+            // The waker left before may have been used up: a disk that was busy for a moment wakes too.
+            if self.state.hold_waits.take().is_some() {
+                durability.forget(waker);
+            }
+            if !durability.wake_when_passed(hold, waker) {
                 return;
             }
+            self.state.hold_waits = Some(hold);
         }
         let is_held = self.state.hold.is_some();
         let mut polled = false;
@@ -261,6 +261,7 @@ impl Connection {
                 return Ok(());
             }
             self.state.hold = None;
+            self.state.hold_waits = None;
         }
         while !self.state.out.is_empty() {
             let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
