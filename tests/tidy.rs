@@ -104,7 +104,9 @@ fn complaints(files: &[Source]) -> String {
                     &format!("{room} may not name {named}, which stands below it in src/lib.rs"),
                 );
             }
-            if named == "io" && !["io", "tasks"].contains(&room) {
+            // The AOF reaches the file system through one door of its own.
+            let may_name_io = ["io", "tasks"].contains(&room) || file.path == "aof/disk.rs";
+            if named == "io" && !may_name_io {
                 complain(number, "only tasks may name io");
             }
             let names_commands = path.split("::").any(is_commands_module);

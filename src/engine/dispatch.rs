@@ -34,16 +34,15 @@ impl Engine {
     pub fn execute(&mut self, client: ClientKey, argv: Argv, found: Lookup) -> Flow {
         let mut buffer = self.begin(client);
         let mark = buffer.mark();
-        let resp = self.clients.get(client).session.resp;
         let command = found.command(argv);
-        let name = command.as_ref().map_or("", |command| command.spec.name);
-        self.clients.get_mut(client).session.last_command = name;
+        let session = &mut self.clients.get_mut(client).session;
+        session.last_command = command.as_ref().map_or("", |command| command.spec.name);
+        let resp = session.resp;
         let flow = match &command {
             Ok(command) if self.is_postponed(client, command.spec) => Flow::Postponed,
             Ok(command) => match self.admit(client, command.spec, argv) {
                 Ok(Admission::Run) => self.call(client, command, argv, &mut buffer),
                 Ok(Admission::Queue) => {
-                    self.clients.get_mut(client).session.last_command = command.spec.name;
                     self.queue(client, argv);
                     Reply::new(&mut buffer, resp).simple("QUEUED");
                     Flow::Next
@@ -332,19 +331,19 @@ impl Engine {
         let spec = command.spec;
         let record = self.clients.get_mut(client);
         record.commands += 1;
-        let (db, resp) = (record.session.db, record.session.resp);
-        let access_rule = if record.session.no_touch && spec.name != "touch" {
+        let session = &record.session;
+        let (db, resp, is_master) = (session.db, session.resp, session.is_master());
+        let access_rule = if session.no_touch && spec.name != "touch" {
             AccessRule::Leave
         } else {
             self.access_rule()
         };
-        let is_master = self.clients.get(client).session.is_master();
         let expiry_rule = if is_master {
             ExpiryRule::Ignore
         } else {
             self.expiry_rule()
         };
-        let started = self.clock.monotonic();
+        let started = self.last_moment;
         let mark = buffer.mark();
         let dirty_before = self.unit.dirty;
         self.redacted.clear();
@@ -389,11 +388,15 @@ impl Engine {
         if self.unit.dirty != dirty_before && !self.unit.replaced && self.unit.recording {
             self.unit.effects.add_words(Some(db as u32), argv.iter());
         }
-        let took = self.clock.monotonic().saturating_sub(started);
+        self.last_moment = self.clock.monotonic();
+        let took = self.last_moment.saturating_sub(started);
         self.stats.commands_processed += 1;
         let track_latency = self.config.latency_tracking;
         self.stats.commands[command.index].ran(took, track_latency);
-        self.note_if_slow(client, spec, argv, took.as_micros() as u64);
+        let slow_micros = self.config.slowlog_log_slower_than;
+        if slow_micros >= 0 && took.as_micros() >= slow_micros as u128 {
+            self.note_slow(client, spec, argv, took.as_micros() as u64);
+        }
         if !self.monitors.is_empty() && !spec.has(flag::SKIP_MONITOR | flag::ADMIN) {
             self.feed_monitors(client, argv);
         }
@@ -428,9 +431,9 @@ impl Engine {
         }
     }
 
-    fn note_if_slow(&mut self, client: ClientKey, spec: &Spec, argv: Argv, micros: u64) {
-        let threshold = self.config.slowlog_log_slower_than;
-        if threshold < 0 || micros < threshold as u64 || spec.has(flag::SKIP_SLOWLOG) {
+    #[cold]
+    fn note_slow(&mut self, client: ClientKey, spec: &Spec, argv: Argv, micros: u64) {
+        if spec.has(flag::SKIP_SLOWLOG) {
             return;
         }
         let (peer, client_name) = match self.clients.find(client) {

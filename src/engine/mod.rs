@@ -77,6 +77,9 @@ pub struct Engine {
     pub now: UnixMillis,
     /// The monotonic clock at the same moment.
     pub monotonic: Duration,
+    /// When the command before ended, or the lock was taken: the next command starts then, and one look at the clock serves
+    /// both.
+    pub(super) last_moment: Duration,
     pub started_at: UnixMillis,
     pub started_monotonic: Duration,
     /// Bytes that were allocated before there was any data.
@@ -131,6 +134,7 @@ impl Engine {
         Engine {
             now,
             monotonic,
+            last_moment: monotonic,
             started_at: now,
             started_monotonic: monotonic,
             started_memory_bytes: memory::used_bytes(),
@@ -168,6 +172,7 @@ impl Engine {
     pub fn refresh_time(&mut self) {
         self.now = self.clock.unix_millis();
         self.monotonic = self.clock.monotonic();
+        self.last_moment = self.monotonic;
     }
 
     /// True while this node follows a master.

@@ -123,6 +123,11 @@ impl Database {
         self.table.prefetch(hash);
     }
 
+    /// The first step for a key that will be written to.
+    pub fn prefetch_mut(&self, hash: u64) {
+        self.table.prefetch_mut(hash);
+    }
+
     pub fn prefetch_entry(&self, hash: u64) {
         self.table.prefetch_element(hash);
     }

@@ -16,7 +16,7 @@ use crate::cow::element;
 use crate::engine::Engine;
 use crate::engine::connections::Standing;
 use crate::engine::dispatch::Flow;
-use crate::engine::spec::Keys;
+use crate::engine::spec::{Keys, flag};
 use crate::engine::table::{self, Lookup};
 use crate::io::socket::Socket;
 use crate::io::stream::Stream;
@@ -488,7 +488,11 @@ fn prefetch<'a>(
             && argv.len() > 1
         {
             hashes[count] = element::hash(argv.get(1));
-            database.prefetch(hashes[count]);
+            if command.spec.has(flag::WRITE) {
+                database.prefetch_mut(hashes[count]);
+            } else {
+                database.prefetch(hashes[count]);
+            }
             count += 1;
         }
     }
