@@ -246,6 +246,18 @@ impl Facts {
         let (start, end) = (self.start?, self.end?);
         (!self.annotated).then(|| self.prelude_bytes + end.since(start))
     }
+
+    /// The offset at the end of a file of `bytes` bytes; none where that cannot be told by its length.
+    pub fn end_of(&self, bytes: u64) -> Option<Offset> {
+        let journal_bytes = bytes.checked_sub(self.prelude_bytes)?;
+        let end = self.start?.0.checked_add_unsigned(journal_bytes)?;
+        (!self.annotated && end <= Offset::MAX.0).then_some(Offset(end))
+    }
+
+    /// What is left where the history is unknown: what the file alone says.
+    pub fn forget_history(&mut self) {
+        (self.id, self.start, self.end, self.start_db) = (None, None, None, None);
+    }
 }
 
 impl Kind {

@@ -18,9 +18,13 @@
 pub mod crc;
 pub mod disk;
 pub mod durability;
+pub mod file_scan;
 pub mod log;
 pub mod manifest;
 pub mod names;
+pub mod repair;
+pub mod scan;
+pub mod set;
 #[cfg(test)]
 pub mod simulated;
 pub mod writer;

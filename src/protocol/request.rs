@@ -33,6 +33,25 @@ pub struct Part {
 
 const IN_BIG: u32 = u32::MAX;
 
+impl Part {
+    /// `length` bytes from byte `start` of the source, which is shorter than 4 GiB.
+    pub fn new(start: usize, length: usize) -> Self {
+        debug_assert!(start < IN_BIG as usize && length <= IN_BIG as usize);
+        Part {
+            start: start as u32,
+            length: length as u32,
+        }
+    }
+
+    /// The same argument in a source that has `bytes` more in front, or fewer.
+    pub fn moved(self, bytes: isize) -> Self {
+        Part {
+            start: (self.start as isize + bytes) as u32,
+            ..self
+        }
+    }
+}
+
 /// The arguments of one request, the command's name first.
 #[derive(Clone, Copy)]
 pub struct Argv<'a> {
@@ -42,6 +61,12 @@ pub struct Argv<'a> {
 }
 
 impl<'a> Argv<'a> {
+    /// The arguments that others have found in `source`.
+    pub fn over(source: &'a [u8], parts: &'a [Part]) -> Self {
+        let big = &[];
+        Argv { source, parts, big }
+    }
+
     pub fn len(&self) -> usize {
         self.parts.len()
     }
