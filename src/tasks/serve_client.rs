@@ -214,8 +214,8 @@ impl Connection {
     pub async fn wait(&mut self) {
         if let Some(hold) = self.state.hold {
             let (durability, waker) = (&self.state.durability, &self.state.waker);
-            if self.state.hold_waits == Some(hold) {
-                // It may be gone: a disk that was busy for a moment has woken us, and is not busy any more.
+            // The waker left before may have been used up: a disk that was busy for a moment wakes too.
+            if self.state.hold_waits.take().is_some() {
                 durability.forget(waker);
             }
             if !durability.wake_when_passed(hold, waker) {
@@ -270,6 +270,7 @@ impl Connection {
                 return Ok(());
             }
             self.state.hold = None;
+            self.state.hold_waits = None;
         }
         while !self.state.out.is_empty() {
             let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];

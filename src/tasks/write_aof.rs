@@ -7,6 +7,8 @@
 //! ends with a unit; they stay in memory until the log has them, whatever the disk says; an order is carried out when the
 //! log stands where it says, in the order in which they were given.
 
+mod sync;
+
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -26,15 +28,10 @@ use crate::journal::position::Offset;
 
 use super::engine_lock::EngineLock;
 use super::sync_aof::Syncer;
+use sync::SYNC_EVERY;
 
 /// After a failure the next attempt waits so long.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-
-/// Under `everysec`.
-const SYNC_EVERY: Duration = Duration::from_secs(1);
-
-/// A write that meets a sync of this age is counted as delayed by it, as Redis counts.
-const SYNC_IS_SLOW: Duration = Duration::from_secs(2);
 
 /// A failing disk is not worth a line more often.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(30);
@@ -218,8 +215,9 @@ impl Driver {
                 Round::Worked => continue,
                 Round::Idle => {}
             }
+            let is_failing = self.clock.monotonic() < self.retry_at;
             let waits = match &mut self.cursor {
-                Some(cursor) if self.parts.is_empty() && self.next.is_none() => {
+                Some(cursor) if !is_failing && self.parts.is_empty() && self.next.is_none() => {
                     cursor.wake_on_bytes(waker)
                 }
                 _ => true,
@@ -408,8 +406,7 @@ impl Driver {
                 self.tell_set();
             }
             Err(error) => {
-                self.prune_due = true;
-                self.failed(&error);
+                log::warn!("AOF: history is kept until the next change of the set: {error}")
             }
         }
     }
@@ -477,127 +474,6 @@ impl Driver {
             "AOF: stands at {} until the new dataset has a base",
             self.log.end()
         );
-    }
-
-    /// Syncs here and now.
-    fn sync(&mut self) -> Result<(), LogError> {
-        self.log.sync()?;
-        self.orders.tell(|status| {
-            status.syncs += 1;
-            status.sync_error = None;
-        });
-        self.note_synced();
-        Ok(())
-    }
-
-    fn note_synced(&mut self) {
-        let at = self.log.synced();
-        self.kept.clear();
-        self.synced_at = self.clock.monotonic();
-        if let Some(cursor) = &self.cursor {
-            cursor.confirm(at);
-            self.durability.raise_synced(at);
-        }
-    }
-
-    fn sync_if_due(&mut self) {
-        if self.log.synced() >= self.log.end() || self.clock.monotonic() < self.retry_at {
-            return;
-        }
-        match self.policy() {
-            Policy::Off | Policy::System => {}
-            Policy::Always => {
-                if let Err(error) = self.sync() {
-                    self.sync_failed(&error);
-                }
-            }
-            Policy::EverySecond if self.orders.spares_disk() => {}
-            Policy::EverySecond => {
-                let now = self.clock.monotonic();
-                let waited = now.saturating_sub(self.synced_at) >= SYNC_EVERY;
-                if waited && self.syncer.busy_since().is_none() {
-                    match self.log.sync_job() {
-                        Ok(job) => {
-                            self.durability.set_busy(true);
-                            self.orders.tell(|status| status.pending_syncs = 1);
-                            self.syncer.begin(job, now);
-                        }
-                        Err(error) => self.failed(&error),
-                    }
-                }
-            }
-        }
-    }
-
-    /// A sync under `always` has failed: what the system still had may be gone, so it is written again.
-    fn sync_failed(&mut self, error: &LogError) {
-        self.failed(error);
-        if !self.kept.is_empty() && self.kept_from == self.log.synced() {
-            self.log.cut_back();
-            let later = std::mem::replace(&mut self.parts, std::mem::take(&mut self.kept));
-            self.parts.extend(later);
-            self.parts_bytes = self.parts.iter().map(|part| part.len() as u64).sum();
-        }
-    }
-
-    /// The parts have been appended behind `from`. Under `always` they stay at hand until they are on disk.
-    fn keep_until_synced(&mut self, from: Offset) {
-        self.parts_bytes = 0;
-        if self.policy() != Policy::Always {
-            self.parts.clear();
-            self.kept.clear();
-            return;
-        }
-        if self.kept.is_empty() {
-            self.kept_from = from;
-        }
-        self.kept.append(&mut self.parts);
-    }
-
-    fn fetch_sync(&mut self) {
-        let Some((job, outcome)) = self.syncer.fetch() else {
-            return;
-        };
-        self.durability.set_busy(false);
-        self.delayed_since = None;
-        match outcome {
-            Ok(()) => {
-                self.log.note_synced(&job);
-                self.orders.tell(|status| {
-                    status.pending_syncs = 0;
-                    status.syncs += 1;
-                    status.sync_error = None;
-                });
-                self.note_synced();
-            }
-            Err(error) => {
-                let reason = reason(&error);
-                self.synced_at = self.clock.monotonic();
-                log::warn!("Error syncing the AOF file: {reason}");
-                self.orders.tell(|status| {
-                    status.pending_syncs = 0;
-                    status.sync_error = Some(reason);
-                });
-            }
-        }
-    }
-
-    /// Counts writes that meet a slow sync.
-    fn count_delay(&mut self) {
-        if self.syncer.busy_since().is_none() {
-            self.delayed_since = None;
-            return;
-        }
-        let now = self.clock.monotonic();
-        let since = *self.delayed_since.get_or_insert(now);
-        if now.saturating_sub(since) >= SYNC_IS_SLOW {
-            self.delayed_since = Some(now);
-            self.orders.tell(|status| status.delayed_syncs += 1);
-            log::info!(
-                "Asynchronous AOF fsync is taking too long (disk is busy?). Writing the AOF buffer without waiting \
-                 for fsync to complete."
-            );
-        }
     }
 
     fn ask_for_rotation(&mut self) {
