@@ -80,7 +80,7 @@ fn describe(at: u64, note: &Note, lines: &mut Vec<String>) {
     });
 }
 
-fn report_error(error: &RdbError, checker: &Checker, out: &mut dyn Write) -> io::Result<()> {
+pub fn report_error(error: &RdbError, checker: &Checker, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "--- RDB ERROR DETECTED ---")?;
     writeln!(out, "[offset {}] {}", error.at, error.problem)?;
     writeln!(
@@ -122,14 +122,18 @@ fn report_totals(totals: &Totals, out: &mut dyn Write) -> io::Result<()> {
                 Type::List => "elements",
             };
             let (name, keys, elements) = (of.name(), of_type.keys, of_type.elements);
-            writeln!(out, "[info] {name}: {keys} keys, {elements} {unit}")?;
+            let (bytes, expires) = (of_type.bytes, of_type.expires);
+            writeln!(
+                out,
+                "[info] {name}: {keys} keys, {elements} {unit}, {bytes} bytes in the file, {expires} expires"
+            )?;
         }
     }
     Ok(())
 }
 
 /// Drawn on standard error, if somebody is there to look at it.
-fn progress_bar(bytes: u64) -> ProgressBar {
+pub fn progress_bar(bytes: u64) -> ProgressBar {
     let target = match stderr().is_terminal() {
         true => ProgressDrawTarget::stderr(),
         false => ProgressDrawTarget::hidden(),

@@ -2,6 +2,7 @@
 //!
 //! Its exit code is 0 if all is well, 1 if something is not as it should be, 2 if that could not be found out.
 
+mod check_aof;
 mod check_rdb;
 mod digest;
 mod peer;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::check_aof::{CheckAofArguments, check_aof};
 use crate::check_rdb::check_rdb;
 use crate::digest::{Patience, Verdict};
 use crate::peer::Credentials;
@@ -31,6 +33,10 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Read an AOF as strictly as loading it does, and cut off what is asked for
+    ///
+    /// The exit code is 0 if all is well, or was made so, 1 if not, and 2 if a file cannot be read.
+    CheckAof(CheckAofArguments),
     /// Read an RDB file as deeply as loading it does, and report what is in it
     CheckRdb {
         /// The file
@@ -65,6 +71,9 @@ struct DigestArguments {
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
+        Command::CheckAof(arguments) => check_aof(&arguments, &mut stdout().lock())
+            .map(|sound| if sound { GOOD } else { BAD })
+            .map_err(|error| error.to_string()),
         Command::CheckRdb { file } => check_rdb(&file, &mut stdout().lock())
             .map(|sound| if sound { GOOD } else { BAD })
             .map_err(|error| error.to_string()),

@@ -35,6 +35,10 @@ pub struct TypeTotals {
     pub keys: u64,
     /// Elements, members or fields; bytes of strings.
     pub elements: u64,
+    /// What keys and values take in the payload, with what stands around them.
+    pub bytes: u64,
+    /// Keys with an expiry.
+    pub expires: u64,
 }
 
 impl Totals {
@@ -55,6 +59,9 @@ pub struct Checker {
     totals: Totals,
     /// The type of the key that is being read.
     value_type: Option<ValueType>,
+    /// Where that key begins, and whether it has an expiry.
+    key_at: u64,
+    has_expiry: bool,
 }
 
 impl Checker {
@@ -69,6 +76,8 @@ impl Checker {
             now,
             totals: Totals::default(),
             value_type: None,
+            key_at: 0,
+            has_expiry: false,
         }
     }
 
@@ -132,6 +141,7 @@ impl Checker {
                     self.value_type = Some(head.value_type);
                     self.builder.begin(head.value_type);
                     self.totals.keys += 1;
+                    (self.key_at, self.has_expiry) = (at, head.expire.is_some());
                     if let Some(expire) = head.expire {
                         self.totals.expires += 1;
                         self.totals.expired += u64::from(expire < self.now);
@@ -141,7 +151,8 @@ impl Checker {
                 Event::Part(part) => self.builder.add(part).err(),
                 Event::ValueEnd => match self.builder.finish() {
                     Ok(built) => {
-                        self.totals.count(&built);
+                        let bytes = self.decoder.offset() - self.key_at;
+                        self.totals.count(&built, bytes, self.has_expiry);
                         self.value_type = None;
                         None
                     }
@@ -157,7 +168,7 @@ impl Checker {
 }
 
 impl Totals {
-    fn count(&mut self, built: &Built) {
+    fn count(&mut self, built: &Built, bytes: u64, has_expiry: bool) {
         let (of, elements) = match built {
             Built::Nothing => {
                 self.empty += 1;
@@ -171,6 +182,8 @@ impl Totals {
         if let Some(totals) = place.and_then(|place| self.types.get_mut(place)) {
             totals.keys += 1;
             totals.elements += elements as u64;
+            totals.bytes += bytes;
+            totals.expires += u64::from(has_expiry);
         }
     }
 }
@@ -233,9 +246,16 @@ mod tests {
         let by_type: u64 = totals.types.iter().map(|of_type| of_type.keys).sum();
         assert_eq!(totals.keys, by_type);
         assert!(totals.types[3].elements >= 3);
+        let bytes: u64 = totals.types.iter().map(|of_type| of_type.bytes).sum();
+        let around = notes
+            .last()
+            .and_then(|note| note.split(' ').next()?.parse::<u64>().ok());
+        assert!(bytes > 0 && around.is_some_and(|at| at + bytes < checker.offset()));
         let (checker, _, outcome) = check(&fixtures::file("edge/expired"));
         assert_eq!(outcome, Ok(()));
         assert_eq!((checker.totals().expires, checker.totals().expired), (2, 2));
+        let by_type = checker.totals().types.iter().map(|of_type| of_type.expires);
+        assert_eq!(by_type.sum::<u64>(), 2);
         let (checker, _, outcome) = check(&fixtures::file("edge/empty-collections"));
         assert_eq!(outcome, Ok(()));
         assert_eq!((checker.totals().keys, checker.totals().empty), (11, 10));

@@ -179,3 +179,131 @@ fn a_file_is_whole_or_it_is_told_where_it_is_not() {
     let said = tool(&["check-rdb", "no/such/file"]).ends(2);
     assert!(said.errors.contains("no/such/file"), "{}", said.errors);
 }
+
+/// A copy of a directory of the AOF fixtures, and its manifest.
+fn aof_case(case: &str) -> (std::path::PathBuf, String) {
+    let fixtures =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/aof/cases");
+    let name = format!("sluice-check-aof-{}-{case}", std::process::id());
+    let copy = std::env::temp_dir().join(name);
+    let _ = fs::remove_dir_all(&copy);
+    fs::create_dir_all(&copy).expect("the directory is made");
+    let from = fixtures.join(case).join("appendonlydir");
+    for entry in fs::read_dir(from).expect("the case is there") {
+        let entry = entry.expect("it can be read");
+        fs::copy(entry.path(), copy.join(entry.file_name())).expect("it is copied");
+    }
+    let manifest = copy.join("appendonly.aof.manifest").display().to_string();
+    (copy, manifest)
+}
+
+fn length(folder: &std::path::Path, segment: u64) -> u64 {
+    let path = folder.join(format!("appendonly.aof.{segment}.incr.aof"));
+    fs::metadata(path).expect("it is there").len()
+}
+
+#[test]
+fn an_aof_is_checked_in_the_manner_of_redis() {
+    for (case, code, line) in [
+        ("ok-multi", 0, "All AOF files and manifest are valid"),
+        ("ok-lf-only", 0, "All AOF files and manifest are valid"),
+        (
+            "tail-cut",
+            1,
+            "AOF analyzed: filename=appendonly.aof.1.incr.aof, size=73, ok_up_to=50, ok_up_to_line=18, diff=23",
+        ),
+        (
+            "tail-multi",
+            1,
+            "AOF analyzed: filename=appendonly.aof.1.incr.aof, size=92, ok_up_to=50, ok_up_to_line=23, diff=42",
+        ),
+        (
+            "tail-zeros",
+            1,
+            "AOF appendonly.aof.1.incr.aof format error",
+        ),
+        (
+            "base-rdb-cut",
+            1,
+            "RDB preamble of AOF file is not sane, aborting.",
+        ),
+        ("man-type", 1, "Unknown AOF file type, at line 1"),
+        ("man-missing-file", 1, "Cannot open file"),
+    ] {
+        let (folder, manifest) = aof_case(case);
+        let said = tool(&["check-aof", &manifest]).ends(code);
+        assert!(said.out.contains(line), "{case}: {}", said.out);
+        fs::remove_dir_all(folder).expect("it is removed");
+    }
+    tool(&["check-aof", "/nowhere"]).ends(2);
+}
+
+#[test]
+fn an_aof_is_cut_where_it_is_damaged_but_only_in_its_last_file() {
+    for case in ["tail-cut", "tail-multi-cut", "tail-zeros"] {
+        let (folder, manifest) = aof_case(case);
+        let asked = tool(&["check-aof", "--fix", &manifest]).ends(1);
+        assert!(
+            asked.out.contains("Continue? [y/N]: Aborting..."),
+            "{}",
+            asked.out
+        );
+        tool(&["check-aof", "--fix", "--yes", &manifest]).ends(0);
+        assert_eq!(length(&folder, 1), 50);
+        tool(&["check-aof", &manifest]).ends(0);
+        fs::remove_dir_all(folder).expect("it is removed");
+    }
+    let (folder, manifest) = aof_case("mid-cut-first-of-two");
+    let said = tool(&["check-aof", "--fix", "--yes", &manifest]).ends(1);
+    assert!(
+        said.out.contains("because it is not the last file"),
+        "{}",
+        said.out
+    );
+    assert_eq!(length(&folder, 1), 47);
+    fs::remove_dir_all(folder).expect("it is removed");
+}
+
+#[test]
+fn an_aof_is_cut_at_a_time_or_an_offset() {
+    let (folder, manifest) = aof_case("ok-timestamps");
+    tool(&["check-aof", "--truncate-to-timestamp", "99", &manifest]).ends(1);
+    tool(&["check-aof", "--truncate-to-timestamp", "200", &manifest]).ends(0);
+    assert_eq!(length(&folder, 1), 107);
+    tool(&["check-aof", "--truncate-to-timestamp", "150", &manifest]).ends(0);
+    assert_eq!(length(&folder, 1), 59);
+    fs::remove_dir_all(folder).expect("it is removed");
+
+    let (folder, manifest) = aof_case("ok-multi");
+    let facts = |more: &str| {
+        let line = "file appendonly.aof.1.incr.aof seq 1 type i";
+        fs::write(
+            &manifest,
+            format!("{line} prelude 23 startoffset 1000{more}\n"),
+        )
+        .expect("written");
+    };
+    // 27 bytes of SET behind the prelude, then a transaction: offsets 1000, 1027 and 1000 + what is left.
+    let bytes = length(&folder, 1);
+    let end = 1000 + bytes - 23;
+    facts(&format!(" endoffset {end} crc64 0000000000000000"));
+    let damaged = tool(&["check-aof", &manifest]).ends(1);
+    assert!(
+        damaged.out.contains("is damaged: the checksum of its"),
+        "{}",
+        damaged.out
+    );
+    tool(&[
+        "check-aof",
+        "--to-offset",
+        &(end - 1).to_string(),
+        &manifest,
+    ])
+    .ends(0);
+    let cut = length(&folder, 1);
+    assert!(cut < bytes - 15, "before MULTI: {cut} of {bytes}");
+    let kept = fs::read_to_string(&manifest).expect("it is there");
+    assert!(!kept.contains("crc64") && !kept.contains("endoffset") && kept.contains("prelude 23"));
+    tool(&["check-aof", &manifest]).ends(0);
+    fs::remove_dir_all(folder).expect("it is removed");
+}
