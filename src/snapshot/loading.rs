@@ -233,11 +233,17 @@ impl Loader {
     }
 
     fn decode_all(&mut self) -> Result<(), RdbError> {
-        while let Some(event) = self.decoder.next_event()? {
+        loop {
+            let at = self.decoder.offset();
+            let Some(event) = self.decoder.next_event()? else {
+                return Ok(());
+            };
             let refused = match event {
                 Event::Part(part) => {
-                    let value = &mut self.value;
-                    add(part, value, self.current.value_type, &mut self.builder).err()
+                    let value_type = self.current.value_type;
+                    self.value
+                        .add(part, at, value_type, &mut self.builder)
+                        .err()
                 }
                 Event::Key(head) => {
                     self.builder.begin(head.value_type);
@@ -273,7 +279,6 @@ impl Loader {
                 return Err(self.decoder.refuse(problem));
             }
         }
-        Ok(())
     }
 
     /// What becomes of the key that has been read.
@@ -358,30 +363,36 @@ enum ValueInProgress {
     Building,
 }
 
-/// Takes the next part of a value.
-fn add(
-    part: Part,
-    value: &mut ValueInProgress,
-    value_type: ValueType,
-    builder: &mut ValueBuilder,
-) -> Result<(), Problem> {
-    let held = |form: Option<NodeForm>, bytes: RdbString| {
-        ValueInProgress::Held(Container {
-            value_type,
-            form,
-            bytes: bytes.into_vec(),
-        })
-    };
-    match (std::mem::replace(value, ValueInProgress::Building), part) {
-        (ValueInProgress::Expected, Part::Blob(bytes)) => *value = held(None, bytes),
-        (ValueInProgress::Expected, Part::Node { form, bytes }) => *value = held(Some(form), bytes),
-        (ValueInProgress::Held(first), part) => {
-            builder.add(first.into_part())?;
-            builder.add(part)?;
+impl ValueInProgress {
+    /// Takes the next part, which begins at byte `at`.
+    fn add(
+        &mut self,
+        part: Part,
+        at: u64,
+        value_type: ValueType,
+        builder: &mut ValueBuilder,
+    ) -> Result<(), Problem> {
+        let held = |form: Option<NodeForm>, bytes: RdbString| {
+            ValueInProgress::Held(Container {
+                at,
+                value_type,
+                form,
+                bytes: bytes.into_vec(),
+            })
+        };
+        match (std::mem::replace(self, ValueInProgress::Building), part) {
+            (ValueInProgress::Expected, Part::Blob(bytes)) => *self = held(None, bytes),
+            (ValueInProgress::Expected, Part::Node { form, bytes }) => {
+                *self = held(Some(form), bytes);
+            }
+            (ValueInProgress::Held(first), part) => {
+                builder.add(first.into_part())?;
+                builder.add(part)?;
+            }
+            (_, part) => builder.add(part)?,
         }
-        (_, part) => builder.add(part)?,
+        Ok(())
     }
-    Ok(())
 }
 
 /// Why a key is not taken.

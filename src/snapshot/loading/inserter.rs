@@ -48,6 +48,8 @@ enum Held {
 
 /// A collection that is one string in the payload.
 pub struct Container {
+    /// Where in the payload it begins.
+    pub at: u64,
     pub value_type: ValueType,
     /// Of a list's only node; none of what is no list.
     pub form: Option<NodeForm>,
@@ -248,13 +250,13 @@ fn insert_batch(
                     inserted.empty += 1;
                     continue;
                 }
-                Err(problem) => {
+                Err((at, problem)) => {
                     // What came before it may be wrong as well, and is told first.
                     while !ahead.is_empty() {
                         insert_next(&mut ahead, database)?;
                     }
                     return Err(RdbError {
-                        at: arrived.at,
+                        at,
                         during: During::value_of(key),
                         problem,
                     });
@@ -276,14 +278,19 @@ fn insert_batch(
     Ok(())
 }
 
-/// None if it has no elements.
-fn build(builder: &mut ValueBuilder, container: Container) -> Result<Option<Value>, Problem> {
+/// None if it has no elements; what is wrong with it, and where it begins.
+fn build(
+    builder: &mut ValueBuilder,
+    container: Container,
+) -> Result<Option<Value>, (u64, Problem)> {
+    let at = container.at;
     builder.begin(container.value_type);
-    builder.add(container.into_part())?;
-    match builder.finish()? {
-        Built::Value(value) => Ok(Some(value)),
-        Built::Nothing => Ok(None),
-        Built::Int(_) | Built::Bytes(_) => unreachable!("a container is no string"),
+    let built = builder.add(container.into_part());
+    match built.and_then(|()| builder.finish()) {
+        Ok(Built::Value(value)) => Ok(Some(value)),
+        Ok(Built::Nothing) => Ok(None),
+        Ok(Built::Int(_) | Built::Bytes(_)) => unreachable!("a container is no string"),
+        Err(problem) => Err((at, problem)),
     }
 }
 
