@@ -126,10 +126,46 @@ pub fn parse_f64(text: &[u8]) -> Option<f64> {
             .fold(0u64, |value, digit| value * 10 + u64::from(digit - b'0'));
         return Some(value as f64);
     }
+    if let Some(value) = parse_short_decimal(text) {
+        return Some(value);
+    }
     match round(Literal::whole(text)?) {
         (value, InRange::Yes) => Some(value),
         (_, InRange::No) => None,
     }
+}
+
+/// `digits.digits` of few digits, perhaps behind a minus: both the number without its point and the power of ten that it is
+/// to be divided by are exact doubles, so that the quotient is rounded once, as reading the text would.
+fn parse_short_decimal(text: &[u8]) -> Option<f64> {
+    const DIGITS_MAX: usize = 15;
+    let (negative, digits) = match text.strip_prefix(b"-") {
+        Some(digits) => (true, digits),
+        None => (false, text),
+    };
+    if digits.len() > DIGITS_MAX + 1 {
+        return None;
+    }
+    let point = digits.iter().position(|&byte| byte == b'.')?;
+    let (whole, fraction) = (&digits[..point], &digits[point + 1..]);
+    if whole.is_empty() || fraction.is_empty() {
+        return None;
+    }
+    let mut mantissa = 0u64;
+    let mut power = 1u64;
+    for digit in whole {
+        mantissa = mantissa * 10 + decimal_digit(*digit)?;
+    }
+    for digit in fraction {
+        mantissa = mantissa * 10 + decimal_digit(*digit)?;
+        power *= 10;
+    }
+    let value = mantissa as f64 / power as f64;
+    Some(if negative { -value } else { value })
+}
+
+fn decimal_digit(byte: u8) -> Option<u64> {
+    byte.is_ascii_digit().then(|| u64::from(byte - b'0'))
 }
 
 /// The double that a bound of a score range spells (behind its `(`, if any). Looser than [`parse_f64`], as in Redis: spaces
@@ -313,6 +349,22 @@ mod tests {
             "1e99999999999999999999",
         ] {
             assert_eq!(parse_f64(text.as_bytes()), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn short_decimals_are_read_as_the_nearest_double() {
+        let mut random = Random::from_seed(11);
+        for _ in 0..20_000 {
+            let digits = 1 + random.below(14);
+            let mantissa = random.below(10u64.pow(digits as u32));
+            let places = 1 + random.below(digits) as usize;
+            let unit = 10u64.pow(places as u32);
+            let sign = if random.chance(1, 2) { "-" } else { "" };
+            let text = format!("{sign}{}.{:0places$}", mantissa / unit, mantissa % unit);
+            let exact: f64 = text.parse().expect("a decimal");
+            let read = parse_f64(text.as_bytes()).map(f64::to_bits);
+            assert_eq!(read, Some(exact.to_bits()), "{text}");
         }
     }
 

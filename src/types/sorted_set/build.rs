@@ -52,15 +52,8 @@ impl SortedSet {
         if !pack.len().is_multiple_of(2) {
             return Err(Flaw::OddLength);
         }
-        for (at, (_, score)) in pack.pairs().enumerate() {
-            match score {
-                Element::Str(text) if number::parse_f64(text).is_none() => {
-                    return Err(Flaw::NotANumber(at));
-                }
-                _ => {}
-            }
-        }
-        if compact::len(&pack) <= limits.entries_max && is_in_order(&pack) {
+        let in_order = is_in_order(&pack)?;
+        if compact::len(&pack) <= limits.entries_max && in_order {
             return if has_duplicate(&pack) {
                 Err(Flaw::Duplicate)
             } else {
@@ -152,19 +145,22 @@ fn choose_encoding(big: Big, longest_member: usize, limits: Limits) -> SortedSet
     })
 }
 
-fn is_in_order(pack: &Listpack) -> bool {
-    let (mut digits, mut next_digits) = (Digits::new(), Digits::new());
-    pack.pairs()
-        .zip(pack.pairs().skip(1))
-        .all(|((member, score), (next, next_score))| {
-            let (member, next) = (member.text(&mut digits), next.text(&mut next_digits));
-            compare(
-                compact::score_of(score),
-                member,
-                compact::score_of(next_score),
-                next,
-            ) == Ordering::Less
-        })
+/// Whether each pair is less than the next. Looks at every score once, and at a member only where scores are equal.
+fn is_in_order(pack: &Listpack) -> Result<bool, Flaw> {
+    let (mut digits, mut last_digits) = (Digits::new(), Digits::new());
+    let mut last: Option<(Element, f64)> = None;
+    let mut in_order = true;
+    for (at, (member, score)) in pack.pairs().enumerate() {
+        let score = match score {
+            Element::Int(score) => score as f64,
+            Element::Str(text) => number::parse_f64(text).ok_or(Flaw::NotANumber(at))?,
+        };
+        if let Some((last, last_score)) = last.replace((member, score)) {
+            let (last, member) = (last.text(&mut last_digits), member.text(&mut digits));
+            in_order &= compare(last_score, last, score, member) == Ordering::Less;
+        }
+    }
+    Ok(in_order)
 }
 
 fn has_duplicate(pack: &Listpack) -> bool {
