@@ -93,9 +93,9 @@ fn every_cut_is_torn_at_its_command_and_good_before_its_unit() {
     let begins = [0, 27, 42, 69, 83, 90];
     for cut in 0..file.len() as u64 {
         let (_, _, outcome) = scan(&file[..cut as usize]);
-        let good = *units.iter().filter(|&&at| at <= cut).last().unwrap();
+        let good = *units.iter().rfind(|&&at| at <= cut).unwrap();
         assert_eq!(outcome.good.byte, good, "cut at {cut}");
-        let begins = *begins.iter().filter(|&&at| at <= cut).last().unwrap();
+        let begins = *begins.iter().rfind(|&&at| at <= cut).unwrap();
         let expected = match (begins == cut, good == cut) {
             (true, true) => Ending::Whole,
             (true, false) => Ending::OpenTransaction { begins: 27 },
