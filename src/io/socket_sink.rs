@@ -47,9 +47,10 @@ pub struct SocketSinkLimits {
 }
 
 impl SocketSinkLimits {
-    pub fn new(silence_max: Duration) -> Self {
+    /// For so many riders: one alone gains nothing from a large window, several need it to stay together.
+    pub fn new(riders: usize, silence_max: Duration) -> Self {
         SocketSinkLimits {
-            window_bytes: 64 * 1024 * 1024,
+            window_bytes: (riders * WINDOW_BYTES_PER_RIDER).min(WINDOW_BYTES_MAX),
             silence_max,
             hold_back_max: silence_max,
         }
@@ -286,6 +287,9 @@ impl Sink for SocketSink {
 }
 
 /// The longest wait before limits and brake are looked at again.
+const WINDOW_BYTES_PER_RIDER: usize = 8 * 1024 * 1024;
+const WINDOW_BYTES_MAX: usize = 64 * 1024 * 1024;
+
 const POLL_MAX: Duration = Duration::from_millis(50);
 
 #[cfg(test)]

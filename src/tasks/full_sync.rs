@@ -181,7 +181,10 @@ fn to_sockets(
             let _ = channel.try_send(fate);
         }
     };
-    let limits = SocketSinkLimits::new(Duration::from_secs(config.repl_timeout.into()));
+    let limits = SocketSinkLimits::new(
+        passengers.len(),
+        Duration::from_secs(config.repl_timeout.into()),
+    );
     let mut sink = Box::new(SocketSink::new(passengers, limits, clock, report));
     transfers.with(plan.snapshot, |transfer| {
         let brake = sink.brake();
