@@ -47,6 +47,13 @@ pub struct Hold {
     generation: u32,
 }
 
+/// What was kept when somebody looked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// The first byte that was not, in the generation of that moment.
+    next: Hold,
+}
+
 /// Shared by the engine, the writer and every connection.
 #[derive(Debug)]
 pub struct Durability {
@@ -56,6 +63,8 @@ pub struct Durability {
     busy: AtomicBool,
     /// Replicas only get what is durable here.
     gates_replicas: AtomicBool,
+    /// What is synced would not be loaded: the set is only being begun, or belongs to a dataset that has been replaced.
+    not_loadable: AtomicU8,
     generation: AtomicU32,
     /// Bytes that may wait in memory for a busy disk before writers are held back again.
     waiting_bytes_max: AtomicU64,
@@ -77,7 +86,13 @@ enum Until {
     Passed,
     /// Replicas may have the byte.
     Sendable,
+    /// A restart would have the byte.
+    Kept,
 }
+
+/// Reasons why a restart would not load what is synced.
+const BEGINNING: u8 = 1;
+const REPLACED: u8 = 2;
 
 /// What may wait in memory while the disk is busy, unless set otherwise.
 pub const WAITING_BYTES_MAX: u64 = 256 * 1024 * 1024;
@@ -91,6 +106,7 @@ impl Default for Durability {
             policy: AtomicU8::new(Policy::Off as u8),
             busy: AtomicBool::new(false),
             gates_replicas: AtomicBool::new(false),
+            not_loadable: AtomicU8::new(0),
             generation: AtomicU32::new(0),
             waiting_bytes_max: AtomicU64::new(WAITING_BYTES_MAX),
             anyone: AtomicBool::new(false),
@@ -103,6 +119,7 @@ impl Durability {
     /// A new generation begins: everything before `at` is on disk, and who waited for older offsets is let go.
     pub fn begin(&self, at: Offset, policy: Policy) {
         self.policy.store(policy as u8, Ordering::SeqCst);
+        self.not_loadable.fetch_and(!REPLACED, Ordering::SeqCst);
         self.written.store(at.0, Ordering::SeqCst);
         self.synced.store(at.0, Ordering::SeqCst);
         self.generation.fetch_add(1, Ordering::SeqCst);
@@ -204,6 +221,40 @@ impl Durability {
         }
     }
 
+    /// Whether the set is only being begun: nothing of it is loaded before it has its first base.
+    pub fn set_beginning(&self, beginning: bool) {
+        match beginning {
+            true => self.not_loadable.fetch_or(BEGINNING, Ordering::SeqCst),
+            false => self.not_loadable.fetch_and(!BEGINNING, Ordering::SeqCst),
+        };
+        self.wake_due();
+    }
+
+    /// Another dataset has taken the place of the one that is on disk: until the next generation nothing of it is.
+    pub fn detach(&self) {
+        self.not_loadable.fetch_or(REPLACED, Ordering::SeqCst);
+    }
+
+    /// Everything before it would be there after a crash; none while nothing of the present dataset would.
+    pub fn kept(&self) -> Option<Offset> {
+        let is_loadable = self.not_loadable.load(Ordering::SeqCst) == 0;
+        (is_loadable && self.policy() != Policy::Off).then(|| self.synced())
+    }
+
+    /// Leaves a waker for the moment when more is kept than `seen`, or when that is to be asked anew; false if it has come.
+    pub fn wake_when_kept_beyond(&self, seen: Kept, waker: &Waker) -> bool {
+        self.wake_when(seen.next, Until::Kept, waker)
+    }
+
+    /// [`Durability::kept`], to wait for what comes after it.
+    pub fn look(&self) -> (Option<Offset>, Kept) {
+        let generation = self.generation.load(Ordering::SeqCst);
+        let kept = self.kept();
+        let offset = kept.map_or(Offset::ZERO, |kept| kept.plus(1));
+        let next = Hold { offset, generation };
+        (kept, Kept { next })
+    }
+
     /// Takes back what was left with this waker: for a connection that ends while it waits.
     pub fn forget(&self, waker: &Waker) {
         let mut waiting = self.lock();
@@ -229,6 +280,10 @@ impl Durability {
 
     fn has_come(&self, hold: Hold, until: Until) -> bool {
         let offset = hold.offset.0;
+        if until == Until::Kept {
+            return self.generation.load(Ordering::SeqCst) != hold.generation
+                || self.kept().is_some_and(|kept| kept.0 >= offset);
+        }
         if self.synced.load(Ordering::SeqCst) >= offset {
             return true;
         }
@@ -403,6 +458,37 @@ mod tests {
         assert!(durability.wake_when_sendable(Offset(101), &count.waker()));
         durability.gate_replicas(false);
         assert_eq!(count.get(), 2);
+    }
+
+    #[test]
+    fn only_what_would_be_loaded_is_kept() {
+        let durability = at(Policy::EverySecond);
+        let count = Arc::new(Count::default());
+        durability.set_beginning(true);
+        durability.raise_synced(Offset(110));
+        let (kept, seen) = durability.look();
+        assert_eq!(kept, None);
+        assert!(durability.wake_when_kept_beyond(seen, &count.waker()));
+        durability.raise_synced(Offset(120));
+        assert_eq!(count.get(), 0);
+        durability.set_beginning(false);
+        assert_eq!((count.get(), durability.kept()), (1, Some(Offset(120))));
+        let (_, seen) = durability.look();
+        assert!(durability.wake_when_kept_beyond(seen, &count.waker()));
+        durability.raise_written(Offset(130));
+        assert_eq!(count.get(), 1);
+        durability.raise_synced(Offset(130));
+        assert_eq!(count.get(), 2);
+        durability.detach();
+        assert_eq!(durability.kept(), None);
+        let (_, seen) = durability.look();
+        assert!(durability.wake_when_kept_beyond(seen, &count.waker()));
+        durability.begin(Offset(7), Policy::EverySecond);
+        assert_eq!((count.get(), durability.kept()), (3, Some(Offset(7))));
+        let (_, seen) = durability.look();
+        assert!(durability.wake_when_kept_beyond(seen, &count.waker()));
+        durability.end();
+        assert_eq!((count.get(), durability.kept()), (4, None));
     }
 
     #[test]

@@ -59,6 +59,13 @@ pub enum Blocked {
         offset: Offset,
         deadline: Option<Duration>,
     },
+    /// WAITAOF: until `offset` is on disk here, if `local`, and on the disks of `replicas`.
+    ForDisks {
+        local: bool,
+        replicas: usize,
+        offset: Offset,
+        deadline: Option<Duration>,
+    },
     /// A task works for this client (SAVE, SHUTDOWN, DEBUG RELOAD) and answers when it is done.
     ForTask,
     /// DEBUG SLEEP and its like: answered with OK at the deadline.

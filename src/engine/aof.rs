@@ -19,8 +19,19 @@ pub struct Aof {
     /// One for the life of the process: connections keep a clone.
     pub durability: Arc<Durability>,
     writer: Option<Writer>,
+    /// A task tells of each sync, as long as somebody waits for one.
+    pub(super) sync_awaited: bool,
+    /// Our master has asked how far we are, and not all of it was on disk: it hears of each sync up to there.
+    pub(super) ack_owed: Option<AckOwed>,
     /// The write that was under way when [`Engine::aof_tick`] looked.
     write_seen: Option<u64>,
+}
+
+/// Of what is on our disk.
+pub(super) struct AckOwed {
+    pub up_to: Offset,
+    /// What the last one said.
+    pub told: Option<Offset>,
 }
 
 impl Aof {

@@ -275,7 +275,10 @@ impl Engine {
     pub fn release_blocked(&mut self) {
         for key in self.clients.keys() {
             let waits = self.clients.find(key).is_some_and(|client| {
-                matches!(client.session.blocked, Some(Blocked::ForReplicas { .. }))
+                matches!(
+                    client.session.blocked,
+                    Some(Blocked::ForReplicas { .. } | Blocked::ForDisks { .. })
+                )
             });
             if waits {
                 self.unblock(key, |reply| {

@@ -141,7 +141,7 @@ impl Engine {
     /// Tells the link what has happened; what follows is queued for [`Engine::next_link_step`].
     pub fn link_event(&mut self, event: Event) {
         let mut actions = Vec::new();
-        let now = self.monotonic;
+        let (now, kept) = (self.monotonic, self.kept());
         let following = &mut self.replication.following;
         if is_of_socket(&event) && following.gives_socket_up() {
             return;
@@ -150,6 +150,7 @@ impl Engine {
             // What came before the end is executed before it is forgotten.
             following.actions.push_back(Action::Close);
         }
+        following.link.set_synced(kept);
         following.link.handle(event, now, &mut actions);
         following.actions.extend(actions);
         self.wake_link();
@@ -454,8 +455,13 @@ impl Engine {
     }
 
     /// REPLCONF GETACK in the stream.
+    ///
+    /// Somebody may wait for our disk as well: what is not on it yet is acknowledged once it is.
     pub fn acknowledge_master(&mut self) {
         self.link_event(Event::AckRequested);
+        if let Some(position) = self.replication.following.position() {
+            self.owe_synced_ack(position.offset);
+        }
     }
 
     /// REPLICAOF host port: follow another master, or the first one.

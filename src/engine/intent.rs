@@ -35,6 +35,8 @@ pub enum Intent {
     GiveUp { reason: &'static str },
     /// CONFIG REWRITE.
     RewriteConfig { client: ClientKey },
+    /// Somebody waits for a sync: see `Engine::answer_synced`.
+    AwaitSync,
     /// The replica end has something to do: see `Engine::take_link_actions`.
     DriveLink,
     /// Replicas wait for a snapshot.

@@ -18,6 +18,7 @@ pub mod command_docs;
 pub mod connections;
 pub mod data;
 pub mod debug_commands;
+pub mod disk_waits;
 pub mod dispatch;
 pub mod error;
 pub mod following;

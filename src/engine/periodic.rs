@@ -142,7 +142,9 @@ impl Engine {
             };
             let deadline = match &client.session.blocked {
                 Some(Blocked::Until { deadline }) => Some(*deadline),
-                Some(Blocked::ForReplicas { deadline, .. }) => *deadline,
+                Some(
+                    Blocked::ForReplicas { deadline, .. } | Blocked::ForDisks { deadline, .. },
+                ) => *deadline,
                 _ => None,
             };
             if deadline.is_some_and(|at| at <= now) {
@@ -168,6 +170,10 @@ impl Engine {
             Some(Blocked::ForReplicas { offset, .. }) => {
                 let count = self.replicas_past(offset);
                 self.unblock(key, |reply| reply.integer(count as i64));
+            }
+            Some(Blocked::ForDisks { offset, .. }) => {
+                let counts = self.disks_past(offset);
+                self.unblock(key, |reply| counts.reply(reply));
             }
         }
         true

@@ -361,19 +361,28 @@ impl Engine {
         self.replication.feeds.count_acked(offset)
     }
 
-    fn answer_waits(&mut self) {
+    /// Ends the waits for replicas and disks that have what they wait for.
+    pub fn answer_waits(&mut self) {
         for key in self.clients.keys() {
             let Some(client) = self.clients.find(key) else {
                 continue;
             };
-            if let Some(Blocked::ForReplicas {
-                replicas, offset, ..
-            }) = client.session.blocked
-            {
-                let count = self.replicas_past(offset);
-                if count >= replicas {
-                    self.unblock(key, |reply| reply.integer(count as i64));
+            match client.session.blocked {
+                Some(Blocked::ForReplicas {
+                    replicas, offset, ..
+                }) => {
+                    let count = self.replicas_past(offset);
+                    if count >= replicas {
+                        self.unblock(key, |reply| reply.integer(count as i64));
+                    }
                 }
+                Some(Blocked::ForDisks {
+                    local,
+                    replicas,
+                    offset,
+                    ..
+                }) => self.answer_disk_wait(key, local, replicas, offset),
+                _ => {}
             }
         }
     }

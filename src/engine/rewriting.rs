@@ -38,6 +38,8 @@ pub struct RewriteJob {
     pub at: Position,
     pub format: BaseFormat,
     pub options: Options,
+    /// A base of commands begins with the time.
+    pub annotates: bool,
     /// Directory of the set.
     pub directory: PathBuf,
     pub incremental_sync: bool,
@@ -194,6 +196,7 @@ impl Engine {
                 aof_base: true,
                 ..Options::of(config)
             },
+            annotates: config.aof_timestamp_enabled,
             directory,
             incremental_sync: config.aof_rewrite_incremental_fsync,
             cancelled: rewrite.cancelled.clone(),
@@ -324,6 +327,7 @@ impl Engine {
             self.rewrites.scheduled = false;
             self.abandon_rewrite();
             self.close_set();
+            self.answer_waits();
         }
     }
 

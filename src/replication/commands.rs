@@ -1,16 +1,16 @@
-//! PSYNC, SYNC, REPLCONF, REPLICAOF, ROLE, WAIT.
+//! PSYNC, SYNC, REPLCONF, REPLICAOF, ROLE, WAIT, WAITAOF.
 
 use std::time::Duration;
 
 use crate::clients::session::Blocked;
 use crate::config::values::MasterAddress;
-use crate::engine::Node;
 use crate::engine::error::{self, CommandError};
 use crate::engine::replication::ip_of;
 use crate::engine::spec::flag::{
     ADMIN, ALLOW_BUSY, BLOCKING, FAST, LOADING, NO_ASYNC_LOADING, NO_MULTI, NOSCRIPT, STALE,
 };
 use crate::engine::spec::{CommandResult, Keys, Outcome, Spec};
+use crate::engine::{Engine, Node, disk_waits};
 use crate::journal::position::Offset;
 use crate::number;
 use crate::protocol::reply::Reply;
@@ -64,6 +64,12 @@ pub const COMMANDS: &[Spec] = &[
         "3.0.0",
         "generic",
         "Blocks until the asynchronous replication of all preceding write commands sent by the connection is completed.",
+        "O(1)",
+    ),
+    Spec::node("waitaof", 4, NOSCRIPT | BLOCKING, Keys::None, waitaof).doc(
+        "7.2.0",
+        "generic",
+        "Blocks until all preceding write commands sent by the connection are on the disks of the master and of replicas.",
         "O(1)",
     ),
 ];
@@ -203,12 +209,7 @@ fn wait(node: &mut Node, args: Argv, reply: &mut Reply) -> CommandResult {
         ));
     }
     let replicas = number::parse_i64(args.get(1)).ok_or(error::NOT_AN_INTEGER)?;
-    let timeout = number::parse_i64(args.get(2)).ok_or(CommandError::new(
-        "ERR timeout is not an integer or out of range",
-    ))?;
-    if timeout < 0 {
-        return Err(CommandError::new("ERR timeout is negative"));
-    }
+    let deadline = deadline(engine, args.get(2))?;
     let session = &engine.clients.get(node.client).session;
     let (offset, in_transaction) = (session.write_offset, engine.in_exec);
     let count = engine.replicas_past(offset);
@@ -216,7 +217,6 @@ fn wait(node: &mut Node, args: Argv, reply: &mut Reply) -> CommandResult {
         reply.integer(count as i64);
         return Ok(Outcome::Replied);
     }
-    let deadline = (timeout > 0).then(|| engine.monotonic + Duration::from_millis(timeout as u64));
     engine.clients.get_mut(node.client).session.blocked = Some(Blocked::ForReplicas {
         replicas: replicas as usize,
         offset,
@@ -224,4 +224,56 @@ fn wait(node: &mut Node, args: Argv, reply: &mut Reply) -> CommandResult {
     });
     engine.request_acks();
     Ok(Outcome::Parked)
+}
+
+/// WAITAOF numlocal numreplicas timeout
+fn waitaof(node: &mut Node, args: Argv, reply: &mut Reply) -> CommandResult {
+    let engine = &mut *node.engine;
+    let local = number::parse_i64(args.get(1)).ok_or(error::NOT_AN_INTEGER)?;
+    if !(0..=1).contains(&local) {
+        return Err(error::not_within(0, 1));
+    }
+    let replicas = number::parse_i64(args.get(2)).and_then(|count| usize::try_from(count).ok());
+    let replicas = replicas.ok_or(error::MUST_BE_POSITIVE)?;
+    let deadline = deadline(engine, args.get(3))?;
+    if engine.is_replica() {
+        return Err(CommandError::new(
+            "ERR WAITAOF cannot be used with replica instances. Please also note that writes to replicas are just local and \
+             are not propagated.",
+        ));
+    }
+    let local = local == 1;
+    if local && !engine.config.appendonly {
+        return Err(disk_waits::NO_LOCAL_AOF);
+    }
+    let session = &engine.clients.get(node.client).session;
+    let (offset, in_transaction) = (session.write_offset, engine.in_exec);
+    let disks = engine.disks_past(offset);
+    if (disks.local >= local && disks.replicas >= replicas) || in_transaction {
+        disks.reply(reply);
+        return Ok(Outcome::Replied);
+    }
+    let wait = Blocked::ForDisks {
+        local,
+        replicas,
+        offset,
+        deadline,
+    };
+    engine.park_for_disks(node.client, wait);
+    if disks.replicas < replicas {
+        engine.request_acks();
+    }
+    Ok(Outcome::Parked)
+}
+
+/// When a wait of so many milliseconds ends; none for 0.
+fn deadline(engine: &Engine, timeout_ms: &[u8]) -> Result<Option<Duration>, CommandError> {
+    let timeout_ms = number::parse_i64(timeout_ms).ok_or(CommandError::new(
+        "ERR timeout is not an integer or out of range",
+    ))?;
+    match u64::try_from(timeout_ms) {
+        Ok(0) => Ok(None),
+        Ok(millis) => Ok(Some(engine.monotonic + Duration::from_millis(millis))),
+        Err(_) => Err(CommandError::new("ERR timeout is negative")),
+    }
 }

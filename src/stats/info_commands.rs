@@ -144,7 +144,9 @@ fn is_ordinary(client: &Client) -> bool {
 fn has_deadline(client: &Client) -> bool {
     match &client.session.blocked {
         Some(Blocked::Until { .. }) => true,
-        Some(Blocked::ForReplicas { deadline, .. }) => deadline.is_some(),
+        Some(Blocked::ForReplicas { deadline, .. } | Blocked::ForDisks { deadline, .. }) => {
+            deadline.is_some()
+        }
         _ => false,
     }
 }

@@ -1,6 +1,7 @@
 //! Everything that awaits, one file per kind of task. [`boot::run`] starts all of it and stops it in reverse.
 
 pub mod accept;
+pub mod await_sync;
 pub mod base_file;
 pub mod begin_aof;
 pub mod boot;

@@ -50,6 +50,7 @@ pub fn start_writer(lock: &EngineLock, log: Log, cursor: Cursor) -> io::Result<W
     let (writer, orders) = Writer::new(waker.clone());
     let syncer = Syncer::start(waker.clone())?;
     let (durability, clock) = lock.with(|engine| {
+        engine.aof.durability.set_beginning(log.is_beginning());
         engine.begin_aof(writer.clone(), log.end());
         (Arc::clone(&engine.aof.durability), engine.clock.clone())
     });
@@ -379,6 +380,8 @@ impl Driver {
 
     /// After a rotation, an adoption or a replacement.
     fn restructured(&mut self, outcome: Result<(), LogError>, answer: Answer) {
+        // Before anybody is woken by what is synced: whether it counts is part of it.
+        self.tell_set();
         match &outcome {
             Ok(()) => {
                 self.prune_due = true;
@@ -386,7 +389,6 @@ impl Driver {
             }
             Err(error) => log::warn!("AOF: {error}"),
         }
-        self.tell_set();
         answer(self.done(outcome));
     }
 
@@ -547,6 +549,7 @@ impl Driver {
     fn tell_set(&mut self) {
         self.sizes = self.log.sizes();
         let (sizes, beginning, seq) = (self.sizes, self.log.is_beginning(), self.log.segment_seq());
+        self.durability.set_beginning(beginning);
         self.orders.tell(|status| {
             status.current_bytes = sizes.base + sizes.segments;
             status.base_bytes = sizes.base;

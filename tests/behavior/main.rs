@@ -29,4 +29,5 @@ mod use_sets;
 mod use_sorted_sets;
 mod use_strings;
 mod use_the_tool;
+mod wait_for_disks;
 mod write_an_aof;

@@ -119,6 +119,13 @@ impl Follower {
         let offset = self.offset.to_string();
         self.client.send(&["REPLCONF", "ACK", &offset]);
     }
+
+    /// Says that everything up to `beyond` bytes behind what has come is on disk.
+    pub fn acknowledge_synced(&mut self, beyond: u64) {
+        let (offset, synced) = (self.offset.to_string(), (self.offset + beyond).to_string());
+        self.client
+            .send(&["REPLCONF", "ACK", &offset, "FACK", &synced]);
+    }
 }
 
 /// The answer to PSYNC; bare newlines before it are the master's sign of life.

@@ -112,6 +112,7 @@ impl Engine {
         self.persistence.dirty += 1;
         self.replication.identity.adopt(position.id);
         self.journal.reset(position.offset);
+        self.aof.durability.detach();
         self.journal.create_backlog(backlog);
         self.replace_set(base, position);
         log::info!("MASTER <-> REPLICA sync: Finished with success");
