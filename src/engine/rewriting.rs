@@ -19,7 +19,7 @@ use crate::journal::cursor::Cursor;
 use crate::journal::position::{Position, ReplId};
 use crate::memory;
 use crate::snapshot::Snapshot;
-use crate::snapshot::walk::Options;
+use crate::snapshot::walk::{Options, Progress};
 
 use super::Engine;
 use super::data::Garbage;
@@ -40,6 +40,7 @@ pub struct RewriteJob {
     pub options: Options,
     /// A base of commands begins with the time.
     pub annotates: bool,
+    pub progress: Progress,
     /// Directory of the set.
     pub directory: PathBuf,
     pub incremental_sync: bool,
@@ -197,6 +198,7 @@ impl Engine {
                 ..Options::of(config)
             },
             annotates: config.aof_timestamp_enabled,
+            progress: rewrite.progress.clone(),
             directory,
             incremental_sync: config.aof_rewrite_incremental_fsync,
             cancelled: rewrite.cancelled.clone(),

@@ -1,9 +1,10 @@
 //! A picture of the keyspace and its position: taken under the lock in O(1), walked and loaded elsewhere.
 //!
-//! [`walk`] turns a snapshot into the bytes of an RDB file and lets go of it on the way; [`loading`] turns such bytes into a
+//! [`walk`] turns a snapshot into the bytes of an RDB file, [`command_walk`] into commands, and both let go of it on the way; [`loading`] turns such bytes into a
 //! keyspace. Both know neither files nor sockets: bytes go to whoever asked, and come from whoever has them.
 
 pub mod check;
+pub mod command_walk;
 pub mod commands;
 pub mod loading;
 pub mod walk;

@@ -58,6 +58,10 @@ impl Progress {
     pub fn keys(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
+
+    pub(super) fn set_keys(&self, keys: u64) {
+        self.0.store(keys, Ordering::Relaxed);
+    }
 }
 
 /// What a complete walk has written.
@@ -85,6 +89,12 @@ impl Walk {
 
     pub fn progress(&self) -> Progress {
         self.progress.clone()
+    }
+
+    /// Counts its keys there.
+    pub fn counting(mut self, progress: Progress) -> Self {
+        self.progress = progress;
+        self
     }
 
     /// Writes all of the snapshot, chunk after chunk, and consumes it. Blocks as long as `take` does.
@@ -134,7 +144,7 @@ impl Walk {
                     });
                 })
             {
-                progress.0.store(keys, Ordering::Relaxed);
+                progress.set_keys(keys);
             }
             if let Some(failure) = chunks.failure {
                 return Err(failure);
@@ -152,7 +162,7 @@ impl Walk {
 
 /// Reads the first of what writing will read behind the entries of a leaf. These reads wait for memory side by side; those of
 /// the writing would do so one after the other.
-fn fetch(entries: Elements<Entry>) {
+pub(super) fn fetch(entries: Elements<Entry>) {
     let values = entries
         .clone()
         .filter(|entry| matches!(entry.view(), View::Value(_)));

@@ -11,13 +11,14 @@ use crate::aof::crc::Crc;
 use crate::aof::disk::{Disk, RealDisk};
 use crate::aof::log::{Base, Log, write_all};
 use crate::aof::manifest;
-use crate::aof::names::{BaseFormat, Names};
+use crate::aof::names::Names;
 use crate::config::Config;
 use crate::journal::position::Position;
-use crate::snapshot::Snapshot;
+use crate::snapshot::command_walk::CommandWalk;
 use crate::snapshot::walk::{Options, Walk};
 
 use super::engine_lock::EngineLock;
+use super::rewrite_aof::BaseWalk;
 use super::write_aof;
 
 /// Begins a set with the present dataset as its base, and writes it from here on. A set that is there already stays until the
@@ -52,32 +53,25 @@ fn begin_blocking(lock: &EngineLock) -> Result<(), String> {
             names.directory().display()
         );
     }
-    let (at, cursor, snapshot, options, format, annotates) = lock.with(|engine| {
+    let (at, cursor, walk, annotates) = lock.with(|engine| {
         let cursor = engine.journal.reader_at(engine.journal.end());
         let at = engine.stream_position();
         let mut options = Options::of(&engine.config);
         options.aof_base = true;
-        let format = match engine.config.aof_use_rdb_preamble || !engine.keyspace.is_empty() {
-            true => BaseFormat::Rdb,
-            false => BaseFormat::Commands,
-        };
         let annotates = engine.config.aof_timestamp_enabled;
-        (
-            at,
-            cursor,
-            engine.take_snapshot(),
-            options,
-            format,
-            annotates,
-        )
+        let snapshot = engine.take_snapshot();
+        let walk = match engine.config.aof_use_rdb_preamble {
+            true => BaseWalk::Rdb(Walk::new(snapshot, options)),
+            false => BaseWalk::Commands(CommandWalk::new(snapshot, annotates)),
+        };
+        (at, cursor, walk, annotates)
     });
     let Some(cursor) = cursor else {
         return Err(failed(&"the journal has no end"));
     };
     let mut log = Log::begin(Arc::clone(&disk), names.clone(), manifest, at, annotates)
         .map_err(|error| failed(&error))?;
-    let base = write_base(&*disk, &names, snapshot, options, format, at)
-        .map_err(|error| failed(&error))?;
+    let base = write_base(&*disk, &names, walk, at).map_err(|error| failed(&error))?;
     log.adopt(&base).map_err(|error| failed(&error))?;
     log::info!("Creating AOF base file {} on server start", log.base_name());
     write_aof::start_writer(lock, log, cursor).map_err(|error| failed(&error))?;
@@ -85,23 +79,14 @@ fn begin_blocking(lock: &EngineLock) -> Result<(), String> {
     Ok(())
 }
 
-fn write_base(
-    disk: &dyn Disk,
-    names: &Names,
-    snapshot: Snapshot,
-    options: Options,
-    format: BaseFormat,
-    at: Position,
-) -> io::Result<Base> {
+fn write_base(disk: &dyn Disk, names: &Names, walk: BaseWalk, at: Position) -> io::Result<Base> {
     let temp = names.path(&names.temp_base(std::process::id(), 0));
     let mut file = disk.create(&temp)?;
-    let mut crc = Crc::new();
-    if format == BaseFormat::Rdb {
-        Walk::new(snapshot, options).run(|chunk: Bytes| {
-            crc.update(&chunk);
-            write_all(&mut *file, &[&chunk])
-        })?;
-    }
+    let (mut crc, format) = (Crc::new(), walk.format());
+    walk.run(|chunk: Bytes| {
+        crc.update(&chunk);
+        write_all(&mut *file, &[&chunk])
+    })?;
     file.sync()?;
     Ok(Base {
         temp,

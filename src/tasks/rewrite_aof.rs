@@ -21,8 +21,8 @@ use crate::aof::writer::{Done, Writer};
 use crate::engine::rewriting::{Continuation, RewriteJob};
 use crate::journal::cursor::Cursor;
 use crate::journal::position::Position;
-use crate::snapshot::Snapshot;
-use crate::snapshot::walk::{Options, Walk};
+use crate::snapshot::command_walk::CommandWalk;
+use crate::snapshot::walk::{Walk, Written};
 
 use super::base_file::BaseFile;
 use super::begin_aof;
@@ -86,6 +86,8 @@ fn rewrite(lock: &EngineLock, job: RewriteJob) -> Result<(), Ended> {
         at,
         format,
         options,
+        annotates,
+        progress,
         directory,
         incremental_sync,
         cancelled,
@@ -107,7 +109,13 @@ fn rewrite(lock: &EngineLock, job: RewriteJob) -> Result<(), Ended> {
         }
         Continuation::Nothing => (None, true),
     };
-    let base = write(file, snapshot, options, format, &unwanted)?;
+    let walk = match format {
+        BaseFormat::Rdb => BaseWalk::Rdb(Walk::new(snapshot, options).counting(progress)),
+        BaseFormat::Commands => {
+            BaseWalk::Commands(CommandWalk::new(snapshot, annotates).counting(progress))
+        }
+    };
+    let base = write(file, walk, &unwanted)?;
     if let Some(told) = segment {
         outcome_of(&told)?;
     }
@@ -173,14 +181,36 @@ fn begin_set(lock: &EngineLock, number: u64, at: Position, cursor: Cursor) -> Re
     }
 }
 
+/// A snapshot on its way into a base.
+pub enum BaseWalk {
+    Rdb(Walk),
+    Commands(CommandWalk),
+}
+
+impl BaseWalk {
+    /// As [`Walk::run`].
+    pub fn run<E>(self, take: impl FnMut(Bytes) -> Result<(), E>) -> Result<Written, E> {
+        match self {
+            BaseWalk::Rdb(walk) => walk.run(take),
+            BaseWalk::Commands(walk) => walk.run(take),
+        }
+    }
+
+    pub fn format(&self) -> BaseFormat {
+        match self {
+            BaseWalk::Rdb(_) => BaseFormat::Rdb,
+            BaseWalk::Commands(_) => BaseFormat::Commands,
+        }
+    }
+}
+
 /// Walks the snapshot into the file, and lets go of it on the way.
 fn write(
     mut file: BaseFile,
-    snapshot: Snapshot,
-    options: Options,
-    format: BaseFormat,
+    walk: BaseWalk,
     unwanted: &(impl Fn() -> Result<(), Ended> + Sync),
 ) -> Result<Candidate, Ended> {
+    let format = walk.format();
     let (chunks, written) = sync_channel::<Bytes>(CHUNKS_WAITING_MAX);
     let (file, walked) = thread::scope(|scope| {
         let writer = scope.spawn(move || -> Result<BaseFile, Ended> {
@@ -191,8 +221,7 @@ fn write(
             Ok(file)
         });
         // The writer hangs up only where it has failed, and says why when it is asked.
-        // An RDB part is taken at the head of a file of either format.
-        let walked = Walk::new(snapshot, options).run(move |chunk| chunks.send(chunk));
+        let walked = walk.run(move |chunk| chunks.send(chunk));
         match writer.join() {
             Ok(outcome) => (outcome, walked),
             Err(panic) => std::panic::resume_unwind(panic),

@@ -140,6 +140,47 @@ fn assert_survives(server: &mut Server, digest: &str) {
 }
 
 #[test]
+fn a_base_of_commands_is_read_by_both_servers() {
+    for stamps in ["no", "yes"] {
+        let mut server = start(
+            with_aof()
+                .set("aof-use-rdb-preamble", "no")
+                .set("aof-timestamp-enabled", stamps),
+        );
+        Load::new(7).commands(3_000).lasting().run(server.port());
+        let mut client = server.client();
+        let long = "\u{e9}\r\n".repeat(100_000);
+        for number in 0..300 {
+            let (item, score) = (format!("item {number}"), format!("{}", number as f64 / 7.0));
+            client.command(&["SELECT", if number < 150 { "0" } else { "9" }]);
+            client.command(&["RPUSH", "large list", &item, &number.to_string()]);
+            client.command(&["SADD", "large set", &item, &number.to_string()]);
+            client.command(&["SADD", "numbers", &number.to_string()]);
+            client.command(&["HSET", "large hash", &item, &score]);
+            client.command(&["ZADD", "large sorted set", &score, &item]);
+            client.command(&["SET", &item, &long[..number * 7 + 2 - number % 2]]);
+            client.command(&["PEXPIRE", &item, &(10_000_000 + number).to_string()]);
+        }
+        client.command(&["SET", "long", &long]);
+        client.command(&["PEXPIRE", "large list", "100000000"]);
+        rewrite(&server);
+        client.must("SET behind 1");
+        let digest = agree::digest(&server);
+        let lines = manifest(&server);
+        assert!(lines[0].name.ends_with(".base.aof"), "{lines:?}");
+        let base = fs::read(set_directory(&server).join(&lines[0].name)).expect("it is there");
+        let first: &[u8] = if stamps == "yes" { b"#TS:" } else { b"*2\r\n" };
+        assert!(base.starts_with(first), "{stamps}");
+        if let Some(found) = digest_of_redis(&server) {
+            assert_eq!(found, digest, "as redis-server reads it");
+        }
+        server.terminate();
+        server.start_again();
+        assert_eq!(agree::digest(&server), digest, "as we read it");
+    }
+}
+
+#[test]
 fn a_rewrite_under_writes_leaves_a_set_that_holds_everything() {
     let mut server = start(with_aof());
     let load = Load::new(3).lasting().start(server.port());

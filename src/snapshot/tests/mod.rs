@@ -1,5 +1,6 @@
 //! Snapshots out and in again: what all these tests share.
 
+mod command_walk;
 mod files;
 mod hostile;
 mod round_trips;
