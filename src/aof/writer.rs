@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Waker;
+use std::time::Duration;
 
 use crate::journal::cursor::Cursor;
 use crate::journal::position::{Offset, Position};
@@ -90,6 +91,18 @@ impl Status {
     }
 }
 
+/// Something that took longer than the latency monitor allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slow {
+    /// By its name in Redis.
+    pub event: &'static str,
+    pub unix_seconds: i64,
+    pub millis: u64,
+}
+
+/// Kept until somebody takes them.
+const SLOW_MAX: usize = 1_000;
+
 struct Shared {
     orders: Mutex<VecDeque<Order>>,
     status: Mutex<Status>,
@@ -107,6 +120,11 @@ struct Shared {
     /// Writes begun and ended: odd while one is under way.
     write_number: AtomicU64,
     delayed_floor: AtomicU64,
+    /// `latency-monitor-threshold`; 0 watches nothing.
+    latency_ms_min: AtomicU64,
+    slow: Mutex<Vec<Slow>>,
+    /// A snapshot is being written to disk as well.
+    snapshot_written: AtomicBool,
     /// Wakes the thread.
     waker: Waker,
 }
@@ -125,6 +143,9 @@ impl Writer {
             abandoned: AtomicBool::new(false),
             write_number: AtomicU64::new(0),
             delayed_floor: AtomicU64::new(0),
+            latency_ms_min: AtomicU64::new(0),
+            slow: Mutex::default(),
+            snapshot_written: AtomicBool::new(false),
             waker,
         });
         (Writer(Arc::clone(&shared)), Orders(shared))
@@ -187,6 +208,21 @@ impl Writer {
         self.0.spare_disk.store(spare, Ordering::Relaxed);
     }
 
+    /// Whether a snapshot is being written to disk.
+    pub fn note_snapshot(&self, is_written: bool) {
+        self.0.snapshot_written.store(is_written, Ordering::Relaxed);
+    }
+
+    /// What takes so long is noted; 0: nothing is.
+    pub fn watch_latency(&self, ms_min: u64) {
+        self.0.latency_ms_min.store(ms_min, Ordering::Relaxed);
+    }
+
+    /// What was slow since the last call.
+    pub fn take_slow(&self) -> Vec<Slow> {
+        std::mem::take(&mut *self.0.lock_slow())
+    }
+
     /// What `appendfsync` asks for.
     pub fn set_policy(&self, policy: Policy) {
         self.0.policy.store(policy as u8, Ordering::SeqCst);
@@ -242,6 +278,27 @@ impl Orders {
         self.0.write_number.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub fn is_snapshot_written(&self) -> bool {
+        self.0.snapshot_written.load(Ordering::Relaxed)
+    }
+
+    /// Notes for the latency monitor how long something took, if that is long.
+    pub fn note_latency(&self, event: &'static str, unix_seconds: i64, took: Duration) {
+        let ms_min = self.0.latency_ms_min.load(Ordering::Relaxed);
+        let millis = took.as_millis() as u64;
+        if ms_min == 0 || millis < ms_min {
+            return;
+        }
+        let mut slow = self.0.lock_slow();
+        if slow.len() < SLOW_MAX {
+            slow.push(Slow {
+                event,
+                unix_seconds,
+                millis,
+            });
+        }
+    }
+
     pub fn is_abandoned(&self) -> bool {
         self.0.abandoned.load(Ordering::Relaxed)
     }
@@ -293,6 +350,12 @@ impl Shared {
             .expect("only queue operations happen under this lock")
     }
 
+    fn lock_slow(&self) -> MutexGuard<'_, Vec<Slow>> {
+        self.slow
+            .lock()
+            .expect("only pushes and a swap happen under this lock")
+    }
+
     fn lock_status(&self) -> MutexGuard<'_, Status> {
         self.status
             .lock()
@@ -303,5 +366,30 @@ impl Shared {
 impl fmt::Debug for Writer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Writer({:?})", self.0.lock_status())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_slow_is_noted_if_that_is_watched_and_taken_once() {
+        let (writer, orders) = Writer::new(Waker::noop().clone());
+        let note = |millis| orders.note_latency("aof-write", 7, Duration::from_millis(millis));
+        note(1_000);
+        assert!(writer.take_slow().is_empty(), "nothing is watched");
+        writer.watch_latency(10);
+        note(9);
+        note(10);
+        let expected = Slow {
+            event: "aof-write",
+            unix_seconds: 7,
+            millis: 10,
+        };
+        assert_eq!(writer.take_slow(), [expected]);
+        (0..2_000).for_each(|_| note(20));
+        assert_eq!(writer.take_slow().len(), SLOW_MAX);
+        assert!(writer.take_slow().is_empty());
     }
 }

@@ -6,9 +6,10 @@
 use std::sync::Arc;
 
 use crate::aof::durability::{Durability, Hold, Policy};
-use crate::aof::writer::{Order, Writer};
+use crate::aof::writer::{Order, Slow, Writer};
 use crate::config::values::AppendFsync;
 use crate::journal::position::Offset;
+use crate::stats::latency::Sample;
 
 use super::Engine;
 use super::error::{self, CommandError};
@@ -118,13 +119,33 @@ impl Engine {
         writer.failure().map(|reason| error::cannot_append(&reason))
     }
 
-    /// Ten times a second: whether snapshots want the disk for themselves.
+    /// What the writer has found slow goes to the latency monitor.
+    pub fn collect_aof_latencies(&mut self) {
+        let slow = self.aof.writer.as_ref().map(Writer::take_slow);
+        for Slow {
+            event,
+            unix_seconds,
+            millis,
+        } in slow.unwrap_or_default()
+        {
+            let sample = Sample {
+                unix_seconds,
+                millis,
+            };
+            self.latency.note(event, sample);
+        }
+    }
+
+    /// Ten times a second: whether snapshots want the disk for themselves, and what the disk was slow at.
     pub fn aof_tick(&mut self) {
+        self.collect_aof_latencies();
         if let Some(writer) = &self.aof.writer {
             let is_snapshot_written =
                 self.persistence.running.is_some() || self.rewrites.running.is_some();
             let spare = self.config.no_appendfsync_on_rewrite && is_snapshot_written;
             writer.spare_disk(spare);
+            writer.note_snapshot(is_snapshot_written);
+            writer.watch_latency(self.config.latency_monitor_threshold);
             let under_way = writer.write_under_way();
             if under_way.is_some() && under_way == self.aof.write_seen {
                 // A write that takes so long is no reason for clients to wait.

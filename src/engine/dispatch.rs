@@ -9,6 +9,7 @@ use crate::keyspace::access::AccessRule;
 use crate::memory;
 use crate::protocol::reply::{Reply, ReplyBuffer, Resp};
 use crate::protocol::request::Argv;
+use crate::stats::latency;
 use crate::stats::slowlog::{Slow, clipped};
 
 use super::data::ExpiryRule;
@@ -393,6 +394,13 @@ impl Engine {
         self.stats.commands_processed += 1;
         let track_latency = self.config.latency_tracking;
         self.stats.commands[command.index].ran(took, track_latency);
+        self.note_latency(
+            match spec.has(flag::FAST) {
+                true => latency::FAST_COMMAND,
+                false => latency::COMMAND,
+            },
+            took,
+        );
         let slow_micros = self.config.slowlog_log_slower_than;
         if slow_micros >= 0 && took.as_micros() >= slow_micros as u128 {
             self.note_slow(client, spec, argv, took.as_micros() as u64);

@@ -67,6 +67,7 @@ use crate::random::Random;
 use crate::replication::identity::Identity;
 use crate::stats::Stats;
 use crate::stats::histogram::Histogram;
+use crate::stats::latency::{Latency, Sample};
 use crate::stats::slowlog::Slowlog;
 
 use aof::Aof;
@@ -115,6 +116,7 @@ pub struct Engine {
     pub pauses: Pauses,
     pub stats: Stats,
     pub slowlog: Slowlog,
+    pub latency: Latency,
     /// How long the lock was held, each time.
     pub held: Histogram,
     pub garbage: Vec<Garbage>,
@@ -166,6 +168,7 @@ impl Engine {
             pauses: Pauses::default(),
             stats: Stats::new(table::all().len()),
             slowlog: Slowlog::default(),
+            latency: Latency::default(),
             held: Histogram::default(),
             garbage: Vec::new(),
             local_expiries: LocalExpiries::default(),
@@ -187,6 +190,19 @@ impl Engine {
         self.now = self.clock.unix_millis();
         self.monotonic = self.clock.monotonic();
         self.last_moment = self.monotonic;
+    }
+
+    /// Notes for the latency monitor that something took long, if it did.
+    #[inline]
+    pub fn note_latency(&mut self, event: &'static str, took: Duration) {
+        let threshold_ms = self.config.latency_monitor_threshold;
+        if threshold_ms > 0 && took.as_millis() >= u128::from(threshold_ms) {
+            let sample = Sample {
+                unix_seconds: self.now.seconds(),
+                millis: took.as_millis() as u64,
+            };
+            self.latency.note(event, sample);
+        }
     }
 
     /// True while this node follows a master.

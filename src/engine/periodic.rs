@@ -10,6 +10,7 @@ use crate::journal::effect::Framing;
 use crate::keyspace::Key;
 use crate::keyspace::access::AccessRule;
 use crate::keyspace::entry::Entry;
+use crate::stats::latency;
 
 use super::Engine;
 use super::data::ExpiryRule;
@@ -63,6 +64,10 @@ impl Engine {
             true => self.delete_local_due(),
             false => self.delete_due(),
         };
+        if self.config.latency_monitor_threshold > 0 {
+            let took = self.clock.monotonic().saturating_sub(self.monotonic);
+            self.note_latency(latency::EXPIRE_CYCLE, took);
+        }
         more
     }
 

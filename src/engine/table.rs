@@ -38,6 +38,7 @@ const ROOMS: &[&[Spec]] = &[
     crate::replication::commands::COMMANDS,
     crate::stats::commands::COMMANDS,
     crate::stats::info_commands::COMMANDS,
+    crate::stats::latency_commands::COMMANDS,
     crate::stats::memory_commands::COMMANDS,
     super::debug_commands::COMMANDS,
     super::introspection_commands::COMMANDS,

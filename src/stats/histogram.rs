@@ -9,7 +9,8 @@ use std::time::Duration;
 /// Sixteen buckets for each power of two.
 const CUT_BITS: u32 = 4;
 const CUT: u64 = 1 << CUT_BITS;
-const NANOS_MAX: u64 = (1 << 40) - 1;
+const NANOS_MAX_POWER: u32 = 40;
+const NANOS_MAX: u64 = (1 << NANOS_MAX_POWER) - 1;
 const BUCKETS: usize = bucket_of(NANOS_MAX) + 1;
 
 /// The buckets are allocated by the first duration.
@@ -35,6 +36,13 @@ impl Histogram {
 
     pub fn longest(&self) -> Duration {
         self.longest
+    }
+
+    /// Durations of less than two to the power of so many nanoseconds, at least 16.
+    pub fn count_below_power(&self, power: u32) -> u64 {
+        let buckets = self.buckets.iter().flat_map(|buckets| buckets.iter());
+        let below = bucket_of(1 << power.clamp(CUT_BITS, NANOS_MAX_POWER));
+        buckets.take(below).sum()
     }
 
     /// The duration that `percent` of all durations do not exceed, rounded up to the end of its bucket.
@@ -109,6 +117,10 @@ mod tests {
                 told >= exact && told <= exact + exact / 16,
                 "{percent}: {told}, {exact}"
             );
+        }
+        for power in [4, 10, 20, 40, 50] {
+            let below = all.partition_point(|&nanos| nanos < 1 << power);
+            assert_eq!(histogram.count_below_power(power), below as u64);
         }
         assert_eq!(histogram.longest().as_nanos() as u64, all[9_999]);
         assert_eq!(Histogram::default().percentile(50.0), Duration::ZERO);

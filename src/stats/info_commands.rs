@@ -318,16 +318,21 @@ fn aof(engine: &Engine, text: &mut InfoText) {
     let works = status.as_ref().is_none_or(|status| !status.is_failing());
     text.field("aof_last_write_status", if works { "ok" } else { "err" });
     text.field("aof_last_cow_size", engine.rewrites.last_retained_bytes);
-    let Some(status) = status else {
+    if status.is_none() && !engine.config.appendonly {
         return;
-    };
+    }
+    let status = status.unwrap_or_default();
     let durability = &engine.aof.durability;
     let (written, synced) = (durability.written(), durability.synced());
     text.field("aof_current_size", status.current_bytes);
     let base = engine.rewrites.size_before_growth(status.base_bytes);
     text.field("aof_base_size", base);
-    text.field("aof_pending_rewrite", 0);
-    text.field("aof_buffer_length", engine.journal.end().since(written));
+    text.flag("aof_pending_rewrite", engine.rewrites.scheduled);
+    let waiting = match engine.aof.is_on() {
+        true => engine.journal.end().since(written),
+        false => 0,
+    };
+    text.field("aof_buffer_length", waiting);
     text.field("aof_pending_bio_fsync", status.pending_syncs);
     text.field("aof_delayed_fsync", status.delayed_syncs);
     text.field("aof_history_size", status.history_bytes);

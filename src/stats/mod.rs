@@ -5,6 +5,8 @@ pub mod commands;
 pub mod histogram;
 pub mod info;
 pub mod info_commands;
+pub mod latency;
+pub mod latency_commands;
 pub mod memory_commands;
 pub mod process;
 pub mod slowlog;

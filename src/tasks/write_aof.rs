@@ -315,7 +315,9 @@ impl Driver {
                 self.restructured(outcome, answer);
             }
             Order::Adopt { base, answer } => {
+                let began = self.clock.monotonic();
                 let outcome = self.busily(|log| log.adopt(&base));
+                self.note_latency("aof-rename", began);
                 self.restructured(outcome, answer);
             }
             Order::Replace {
@@ -440,10 +442,10 @@ impl Driver {
         self.count_delay();
         let from = self.log.end();
         self.orders.note_write();
-        let outcome = self
-            .log
-            .append(&self.parts, self.clock.unix_millis().seconds());
+        let (began, unix_seconds) = (self.clock.monotonic(), self.clock.unix_millis().seconds());
+        let outcome = self.log.append(&self.parts, unix_seconds);
         self.orders.note_write();
+        self.note_write_latency(began);
         if self.syncer.busy_since().is_none() {
             self.durability.set_busy(false);
         }

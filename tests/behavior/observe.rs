@@ -486,3 +486,68 @@ fn the_node_tells_the_time_and_its_role() {
         "#,
     );
 }
+
+#[test]
+fn what_takes_long_is_on_record() {
+    let server = server::sluice().start();
+    play(
+        &server,
+        r#"
+        > LATENCY LATEST
+        []
+        > LATENCY HISTORY command
+        []
+        > LATENCY GRAPH command
+        -ERR No samples available for event 'command'
+        > LATENCY RESET
+        :0
+        > CONFIG SET latency-monitor-threshold 1
+        +OK
+        "#,
+    );
+    server.must("DEBUG POPULATE 300000 key 10");
+    let latest = server.must("LATENCY LATEST").items();
+    let of_command = latest
+        .iter()
+        .find(|event| event.items()[0].text() == "command");
+    let items = of_command.expect("POPULATE takes long").items();
+    assert!(items[1].integer() > 1_000_000_000 && items[2].integer() >= 1);
+    assert!(items[3].integer() >= items[2].integer());
+    let history = server.must("LATENCY HISTORY command").items();
+    assert!(history.iter().any(|it| it.items()[0] == items[1]));
+    let graph = server.must("LATENCY GRAPH command").text();
+    assert!(graph.starts_with("command - high ") && graph.contains('#'));
+    let report = server.must("LATENCY DOCTOR").text();
+    assert!(report.contains("1. command: "), "{report}");
+    let count = server
+        .must("LATENCY RESET command nothing command")
+        .integer();
+    assert_eq!(count, 1);
+    server.must("CONFIG SET latency-monitor-threshold 0");
+    server.must("DEBUG POPULATE 600000 key 10");
+    assert!(server.must("LATENCY HISTORY command").items().is_empty());
+}
+
+#[test]
+fn calls_are_counted_by_how_long_they_took() {
+    let server = server::sluice().start();
+    let mut client = server.client();
+    client.must("CONFIG RESETSTAT");
+    for _ in 0..5 {
+        client.must("GET key");
+    }
+    let found = client.must("LATENCY HISTOGRAM get nothing set").items();
+    assert_eq!((found.len(), found[0].text()), (2, "get".to_string()));
+    let histogram = found[1].items();
+    assert_eq!(
+        (histogram[0].text(), histogram[1].integer()),
+        ("calls".to_string(), 5)
+    );
+    let steps: Vec<i64> = histogram[3].items().iter().map(|it| it.integer()).collect();
+    assert_eq!(steps.last(), Some(&5), "{steps:?}");
+    let all = client.must("LATENCY HISTOGRAM").items();
+    assert!(all.len() >= 6, "get, latency|histogram, config|resetstat");
+    client.must("CONFIG SET latency-tracking no");
+    client.must("CONFIG RESETSTAT");
+    assert!(client.must("LATENCY HISTOGRAM").items().is_empty());
+}

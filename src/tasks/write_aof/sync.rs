@@ -17,7 +17,12 @@ const SYNC_IS_SLOW: Duration = Duration::from_secs(2);
 impl Driver {
     /// Syncs here and now.
     pub(super) fn sync(&mut self) -> Result<(), LogError> {
-        self.log.sync()?;
+        let began = self.clock.monotonic();
+        let outcome = self.log.sync();
+        if self.policy() == Policy::Always {
+            self.note_latency("aof-fsync-always", began);
+        }
+        outcome?;
         self.orders.tell(|status| {
             status.syncs += 1;
             status.sync_error = None;
@@ -116,6 +121,26 @@ impl Driver {
                 });
             }
         }
+    }
+
+    /// For the latency monitor: what began then has ended.
+    pub(super) fn note_latency(&self, event: &'static str, began: Duration) {
+        let took = self.clock.monotonic().saturating_sub(began);
+        let unix_seconds = self.clock.unix_millis().seconds();
+        self.orders.note_latency(event, unix_seconds, took);
+    }
+
+    /// A write has ended: as such, and by what the disk had to do besides.
+    pub(super) fn note_write_latency(&self, began: Duration) {
+        let besides = if self.syncer.busy_since().is_some() {
+            "aof-write-pending-fsync"
+        } else if self.orders.is_snapshot_written() {
+            "aof-write-active-child"
+        } else {
+            "aof-write-alone"
+        };
+        self.note_latency("aof-write", began);
+        self.note_latency(besides, began);
     }
 
     /// Counts writes that meet a slow sync.
