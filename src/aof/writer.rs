@@ -12,6 +12,7 @@ use std::task::Waker;
 use crate::journal::cursor::Cursor;
 use crate::journal::position::{Offset, Position};
 
+use super::archive::Archive;
 use super::durability::Policy;
 use super::log::Base;
 
@@ -107,6 +108,8 @@ struct Shared {
     /// Writes begun and ended: odd while one is under way.
     write_number: AtomicU64,
     delayed_floor: AtomicU64,
+    /// What of it readers find on disk.
+    archive: Arc<Archive>,
     /// Wakes the thread.
     waker: Waker,
 }
@@ -125,6 +128,7 @@ impl Writer {
             abandoned: AtomicBool::new(false),
             write_number: AtomicU64::new(0),
             delayed_floor: AtomicU64::new(0),
+            archive: Arc::default(),
             waker,
         });
         (Writer(Arc::clone(&shared)), Orders(shared))
@@ -182,6 +186,11 @@ impl Writer {
         self.0.ended.load(Ordering::SeqCst)
     }
 
+    /// What of it readers find on disk.
+    pub fn archive(&self) -> &Arc<Archive> {
+        &self.0.archive
+    }
+
     /// Leaves the disk to a snapshot: nothing is synced while this is set (`no-appendfsync-on-rewrite`).
     pub fn spare_disk(&self, spare: bool) {
         self.0.spare_disk.store(spare, Ordering::Relaxed);
@@ -229,6 +238,10 @@ impl Orders {
         result
     }
 
+    pub fn archive(&self) -> &Archive {
+        &self.0.archive
+    }
+
     pub fn policy(&self) -> Policy {
         Policy::of(self.0.policy.load(Ordering::SeqCst))
     }
@@ -258,6 +271,7 @@ impl Drop for Orders {
             self.0.ended.store(true, Ordering::SeqCst);
             std::mem::take(&mut *orders)
         };
+        self.0.archive.end();
         left.into_iter()
             .for_each(|order| order.refuse("the AOF writer has ended"));
     }

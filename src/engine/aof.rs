@@ -19,6 +19,10 @@ pub struct Aof {
     /// One for the life of the process: connections keep a clone.
     pub durability: Arc<Durability>,
     writer: Option<Writer>,
+    /// Without an AOF: keeps the journal on disk for replicas, and nothing else depends on it.
+    pub(super) historian: Option<Writer>,
+    /// How much history the writer was told to keep.
+    pub(super) history_bytes_told: u64,
     /// The write that was under way when [`Engine::aof_tick`] looked.
     write_seen: Option<u64>,
 }
@@ -27,6 +31,11 @@ impl Aof {
     /// The running writer; none while there is no AOF.
     pub fn writer(&self) -> Option<&Writer> {
         self.writer.as_ref()
+    }
+
+    /// Whoever writes the journal to disk, for whatever purpose.
+    pub fn any_writer(&self) -> Option<&Writer> {
+        self.writer.as_ref().or(self.historian.as_ref())
     }
 
     /// Journal bytes go to disk.
@@ -46,7 +55,9 @@ impl Engine {
     pub fn begin_aof(&mut self, writer: Writer, at: Offset) {
         self.aof.durability.begin(at, self.aof_policy());
         self.aof.writer = Some(writer);
+        self.aof.history_bytes_told = 0;
         self.follow_aof_settings();
+        self.tell_disk_size();
     }
 
     /// The AOF is off: whoever waits is let go. The writer is given back, to be ended.
@@ -76,7 +87,7 @@ impl Engine {
 
     /// `aof-timestamp-enabled` has been changed: a segment is annotated wholly or not at all.
     pub fn follow_aof_annotation(&self) {
-        if let Some(writer) = &self.aof.writer {
+        if let Some(writer) = self.aof.any_writer() {
             let annotates = self.config.aof_timestamp_enabled;
             writer.order(Order::Annotate { annotates });
             self.rotate_aof();
@@ -86,7 +97,7 @@ impl Engine {
     /// A new segment from here on: the present one is large, or the history has another name, and bytes of one name never
     /// stand in a segment of the other.
     pub fn rotate_aof(&self) {
-        if let Some(writer) = &self.aof.writer {
+        if let Some(writer) = self.aof.any_writer() {
             writer.order(Order::Rotate {
                 at: self.stream_position(),
                 answer: Box::new(|outcome| {

@@ -10,6 +10,7 @@
 
 pub mod aof;
 pub mod aof_commands;
+pub mod archive;
 pub mod authentication;
 pub mod catalogue;
 pub mod categories;

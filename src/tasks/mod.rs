@@ -8,6 +8,7 @@ pub mod choose_dataset;
 pub mod conductor;
 pub mod digest;
 pub mod engine_lock;
+pub mod feed_from_disk;
 pub mod feed_replica;
 pub mod find_aof;
 pub mod follow_master;

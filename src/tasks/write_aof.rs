@@ -324,6 +324,7 @@ impl Driver {
             } => {
                 let outcome = self.busily(|log| log.replace(&base));
                 if outcome.is_ok() {
+                    self.orders.archive().begin_anew();
                     self.parts.clear();
                     self.parts_bytes = 0;
                     self.cursor = Some(cursor);
@@ -450,6 +451,7 @@ impl Driver {
                 self.keep_until_synced(from);
                 self.tell_written();
                 self.durability.raise_written(self.log.end());
+                self.orders.archive().set_written(self.log.end());
                 self.ask_for_rotation();
                 true
             }
@@ -470,6 +472,7 @@ impl Driver {
         self.parts.clear();
         self.parts_bytes = 0;
         self.durability.end();
+        self.orders.archive().withdraw();
         log::info!(
             "AOF: stands at {} until the new dataset has a base",
             self.log.end()
@@ -555,6 +558,10 @@ impl Driver {
             status.segment = seq;
             status.beginning = beginning;
         });
+        if self.cursor.is_some() {
+            let pieces = self.log.pieces();
+            self.orders.archive().put(pieces, self.log.end());
+        }
     }
 }
 
