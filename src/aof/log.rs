@@ -271,6 +271,9 @@ impl Log {
     /// Takes a base into the set. A segment begins where it stands; those before, and the base before, become history.
     pub fn adopt(&mut self, base: &Base) -> Result<(), LogError> {
         self.settle()?;
+        if self.is_history {
+            return self.adopt_alone(base);
+        }
         let lines = match &self.beginning {
             Some(beginning) => &beginning.lines,
             None => &self.manifest.segments,

@@ -12,6 +12,7 @@ use crate::journal::position::Offset;
 
 use super::Engine;
 use super::error::{self, CommandError};
+use super::historian::Historian;
 
 /// What the engine holds of the AOF.
 #[derive(Default)]
@@ -20,7 +21,7 @@ pub struct Aof {
     pub durability: Arc<Durability>,
     writer: Option<Writer>,
     /// Without an AOF: keeps the journal on disk for replicas, and nothing else depends on it.
-    pub(super) historian: Option<Writer>,
+    pub historian: Historian,
     /// How much history the writer was told to keep.
     pub(super) history_bytes_told: u64,
     /// The write that was under way when [`Engine::aof_tick`] looked.
@@ -35,7 +36,7 @@ impl Aof {
 
     /// Whoever writes the journal to disk, for whatever purpose.
     pub fn any_writer(&self) -> Option<&Writer> {
-        self.writer.as_ref().or(self.historian.as_ref())
+        self.writer.as_ref().or(self.historian.writer.as_ref())
     }
 
     /// Journal bytes go to disk.
@@ -62,8 +63,11 @@ impl Engine {
 
     /// The AOF is off: whoever waits is let go. The writer is given back, to be ended.
     pub fn end_aof(&mut self) -> Option<Writer> {
+        let Some(writer) = self.aof.writer.take() else {
+            return self.aof.historian.writer.take();
+        };
         self.aof.durability.end();
-        self.aof.writer.take()
+        Some(writer)
     }
 
     /// What `appendfsync` asks for.
@@ -87,7 +91,7 @@ impl Engine {
 
     /// `aof-timestamp-enabled` has been changed: a segment is annotated wholly or not at all.
     pub fn follow_aof_annotation(&self) {
-        if let Some(writer) = self.aof.any_writer() {
+        if let Some(writer) = &self.aof.writer {
             let annotates = self.config.aof_timestamp_enabled;
             writer.order(Order::Annotate { annotates });
             self.rotate_aof();

@@ -49,6 +49,7 @@ impl Engine {
     /// `repl-backlog-disk-size` has been changed.
     pub fn follow_disk_size(&mut self) {
         self.tell_disk_size();
+        self.keep_history_if_due();
     }
 
     /// Has the writer keep as much history as the settings say.

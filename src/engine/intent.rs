@@ -35,6 +35,8 @@ pub enum Intent {
     GiveUp { reason: &'static str },
     /// CONFIG REWRITE.
     RewriteConfig { client: ClientKey },
+    /// The journal is to be kept on disk without an AOF, or not any more.
+    KeepHistory,
     /// The replica end has something to do: see `Engine::take_link_actions`.
     DriveLink,
     /// Replicas wait for a snapshot.

@@ -23,6 +23,7 @@ pub mod dispatch;
 pub mod error;
 pub mod following;
 pub mod help;
+pub mod historian;
 pub mod intent;
 pub mod introspection_commands;
 pub mod key_spec;

@@ -12,7 +12,9 @@ use crate::engine::intent::Intent;
 use super::engine_lock::EngineLock;
 use super::full_sync::{self, Transfers};
 use super::listen::Listeners;
-use super::{digest, load, restart, rewrite_aof, rewrite_config, shutdown, take_snapshot};
+use super::{
+    digest, keep_history, load, restart, rewrite_aof, rewrite_config, shutdown, take_snapshot,
+};
 
 pub async fn run(
     lock: EngineLock,
@@ -56,6 +58,9 @@ pub async fn run(
                 log::error!("{reason}");
                 log::logger().flush();
                 std::process::exit(1);
+            }
+            Intent::KeepHistory => {
+                task::spawn(keep_history::run(lock));
             }
             Intent::DriveLink => lock.with(|engine| engine.wake_link()),
             Intent::FeedReplicas => {

@@ -13,6 +13,7 @@ pub mod feed_replica;
 pub mod find_aof;
 pub mod follow_master;
 pub mod full_sync;
+pub mod keep_history;
 pub mod listen;
 pub mod load;
 pub mod load_aof;

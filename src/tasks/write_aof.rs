@@ -23,6 +23,7 @@ use crate::aof::durability::{Durability, Policy};
 use crate::aof::log::{Base, Log, LogError, Sizes};
 use crate::aof::writer::{Answer, Done, Order, Orders, Writer};
 use crate::clock::Clock;
+use crate::engine::Engine;
 use crate::journal::cursor::Cursor;
 use crate::journal::position::Offset;
 
@@ -45,13 +46,33 @@ const SEGMENT_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// # Errors
 /// The system gives no threads; the engine is then as before.
 pub fn start_writer(lock: &EngineLock, log: Log, cursor: Cursor) -> io::Result<Writer> {
+    start(lock, log, cursor, |engine, writer, at| {
+        engine.begin_aof(writer, at);
+        Arc::clone(&engine.aof.durability)
+    })
+}
+
+/// As [`start_writer`], for a log that is kept for replicas alone: no reply waits for it.
+///
+/// # Errors
+/// As there.
+pub fn start_historian(lock: &EngineLock, log: Log, cursor: Cursor) -> io::Result<Writer> {
+    start(lock, log, cursor, Engine::begin_history)
+}
+
+fn start(
+    lock: &EngineLock,
+    log: Log,
+    cursor: Cursor,
+    begin: impl FnOnce(&mut Engine, Writer, Offset) -> Arc<Durability>,
+) -> io::Result<Writer> {
     let wakes = Arc::new(Wakes::default());
     let waker = Waker::from(Arc::clone(&wakes));
     let (writer, orders) = Writer::new(waker.clone());
     let syncer = Syncer::start(waker.clone())?;
     let (durability, clock) = lock.with(|engine| {
-        engine.begin_aof(writer.clone(), log.end());
-        (Arc::clone(&engine.aof.durability), engine.clock.clone())
+        let durability = begin(engine, writer.clone(), log.end());
+        (durability, engine.clock.clone())
     });
     let mut driver = Driver::new(log, cursor, orders, durability, clock, syncer);
     driver.lock = Some(lock.clone());
@@ -86,7 +107,7 @@ pub async fn ask(writer: &Writer, order: impl FnOnce(Answer) -> Order) -> Result
 /// The disk does not take it; the AOF goes on as before.
 pub async fn finish(lock: &EngineLock) -> Result<(), String> {
     let found = lock.with(|engine| {
-        let writer = engine.aof.writer().cloned();
+        let writer = engine.aof.any_writer().cloned();
         writer.map(|writer| (writer, engine.journal.end()))
     });
     match found {
@@ -480,12 +501,24 @@ impl Driver {
     }
 
     fn ask_for_rotation(&mut self) {
-        if self.log.sizes().segment >= SEGMENT_BYTES_MAX
+        if self.log.sizes().segment >= self.segment_bytes_max()
             && !self.rotation_asked
             && let Some(lock) = &self.lock
         {
             self.rotation_asked = true;
             lock.with(|engine| engine.rotate_aof());
+        }
+    }
+
+    /// So large that the oldest piece can go and most of the history is left.
+    fn segment_bytes_max(&self) -> u64 {
+        let bytes_min = match self.log.is_history() {
+            true => 1 << 20,
+            false => SEGMENT_BYTES_MAX / 16,
+        };
+        match self.history_bytes_max {
+            0 => SEGMENT_BYTES_MAX,
+            budget => (budget / 8).clamp(bytes_min, SEGMENT_BYTES_MAX),
         }
     }
 

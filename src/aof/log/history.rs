@@ -13,7 +13,7 @@ use crate::aof::names::{Name, Names};
 use crate::journal::position::Position;
 
 use super::segment::Segment;
-use super::{Log, LogError, lengths, line_at, next_segment};
+use super::{Base, Log, LogError, lengths, line_at, next_segment};
 
 impl Log {
     /// Goes on behind the history that `manifest` names, whatever it is, in a new segment. Makes the directory if it is not
@@ -58,6 +58,20 @@ impl Log {
     /// Nothing that this log writes is ever loaded.
     pub fn is_history(&self) -> bool {
         self.is_history
+    }
+
+    /// A base without segments, for who writes no AOF: what was to be loaded so far goes.
+    pub(super) fn adopt_alone(&mut self, base: &Base) -> Result<(), LogError> {
+        let line = self.place_base(base)?;
+        let name = line.name.clone();
+        let mut next = self.manifest.clone();
+        let old = next.base.take().into_iter().chain(next.segments.drain(..));
+        let forgotten = old.map(|line| FileLine::new(line.name, line.seq));
+        next.history.splice(0..0, forgotten);
+        next.base = Some(line);
+        self.install_base(next)?;
+        self.lengths.insert(name, base.bytes);
+        Ok(())
     }
 
     /// The lines of `manifest` whose last is the present one.
