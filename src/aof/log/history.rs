@@ -83,7 +83,8 @@ impl Log {
     }
 
     /// Deletes what of the history feeds nobody (bases, segments without facts), and the oldest of the rest until at most
-    /// `budget_bytes` are left. Returns the names of what has gone.
+    /// `budget_bytes` are left; of a log that is nothing but history a file less, so that there are never fewer. Returns the
+    /// names of what has gone.
     pub fn prune(&mut self, budget_bytes: u64) -> Result<Vec<String>, LogError> {
         let mut left = budget_bytes;
         let mut kept = Vec::new();
@@ -100,9 +101,13 @@ impl Log {
                 && line.facts.start.is_some()
                 && line.facts.end.is_some()
                 && matches!(self.names.parse(&line.name), Some(Name::Segment { .. }));
-            full |= feeds && length > left;
+            full |= feeds
+                && match self.is_history {
+                    true => left == 0,
+                    false => length > left,
+                };
             if feeds && !full {
-                left -= length;
+                left = left.saturating_sub(length);
                 kept.push(line.clone());
             } else {
                 gone.push(line.name.clone());
