@@ -54,7 +54,7 @@ enum Source {
     /// It does not flow yet, or never will.
     None,
     Memory(Cursor),
-    Disk(DiskFeed),
+    Disk(Box<DiskFeed>),
 }
 
 struct SendingFile {
@@ -235,7 +235,7 @@ impl Feeding {
             .lock
             .with(|engine| engine.archive().cloned());
         match archive {
-            Some(archive) => self.source = Source::Disk(DiskFeed::new(archive, progress)),
+            Some(archive) => self.source = Source::Disk(Box::new(DiskFeed::new(archive, progress))),
             None => {
                 log::warn!(
                     "replica client id={}: its place in the stream was on disk, and nothing is there any more",
