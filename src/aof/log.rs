@@ -5,7 +5,9 @@
 //! ended before. So the set that the manifest names can be loaded at every moment, and what is loaded is a prefix of what was
 //! appended. Blocks; knows no journal: who calls says at which position the bytes stand.
 
+mod history;
 mod install;
+mod pieces;
 mod segment;
 #[cfg(test)]
 mod tests;
@@ -71,6 +73,8 @@ pub struct Log {
     stranded: Option<(PathBuf, PathBuf)>,
     /// Of a set that is being begun: its segments, which no manifest names yet.
     beginning: Option<Beginning>,
+    /// The last line of the history is the present one: base and segments of the manifest are nothing that is written to.
+    is_history: bool,
     segment: Segment,
     /// Lengths of files that are not written to any more.
     lengths: HashMap<String, u64>,
@@ -149,6 +153,7 @@ impl Log {
             manifest_is_uncertain: false,
             stranded: None,
             beginning: None,
+            is_history: false,
             segment,
             lengths,
         };
@@ -187,6 +192,7 @@ impl Log {
                 lines: vec![line],
                 first_is_temp: true,
             }),
+            is_history: false,
             segment,
             lengths,
         })
@@ -253,8 +259,9 @@ impl Log {
             beginning.lines.extend([closed, line]);
         } else {
             let mut next = self.manifest.clone();
-            next.segments.pop();
-            next.segments.extend([closed, line]);
+            let lines = self.written_lines(&mut next);
+            lines.pop();
+            lines.extend([closed, line]);
             self.install(next)?;
         }
         self.put_segment(segment);
@@ -264,6 +271,9 @@ impl Log {
     /// Takes a base into the set. A segment begins where it stands; those before, and the base before, become history.
     pub fn adopt(&mut self, base: &Base) -> Result<(), LogError> {
         self.settle()?;
+        if self.is_history {
+            return self.adopt_alone(base);
+        }
         let lines = match &self.beginning {
             Some(beginning) => &beginning.lines,
             None => &self.manifest.segments,
@@ -319,50 +329,6 @@ impl Log {
         Ok(())
     }
 
-    /// Deletes what of the history feeds nobody (bases, segments without facts), and the oldest of the rest until at most
-    /// `budget_bytes` are left. Returns the names of what has gone.
-    pub fn prune(&mut self, budget_bytes: u64) -> Result<Vec<String>, LogError> {
-        let mut left = budget_bytes;
-        let mut kept = Vec::new();
-        let mut gone = Vec::new();
-        let mut full = false;
-        for line in self.manifest.history.iter().rev() {
-            let length = self.lengths.get(&line.name).copied().unwrap_or(0);
-            let feeds = line.facts.id.is_some()
-                && line.facts.start.is_some()
-                && line.facts.end.is_some()
-                && matches!(self.names.parse(&line.name), Some(Name::Segment { .. }));
-            full |= feeds && length > left;
-            if feeds && !full {
-                left -= length;
-                kept.push(line.clone());
-            } else {
-                gone.push(line.name.clone());
-            }
-        }
-        if gone.is_empty() {
-            return Ok(gone);
-        }
-        self.settle()?;
-        for name in &gone {
-            let path = self.names.path(name);
-            match self.disk.remove(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(LogError::new("remove", &path)(error));
-                }
-                _ => {}
-            }
-        }
-        kept.reverse();
-        let mut next = self.manifest.clone();
-        next.history = kept;
-        self.install(next)?;
-        for name in &gone {
-            self.lengths.remove(name);
-        }
-        Ok(gone)
-    }
-
     /// Syncs, and notes the end in the manifest: nothing may be appended any more. A set that was only being begun is removed.
     pub fn close(&mut self) -> Result<(), LogError> {
         if let Some(begun) = self.beginning.take() {
@@ -372,8 +338,10 @@ impl Log {
         self.settle()?;
         self.segment.sync()?;
         let mut next = self.manifest.clone();
-        next.segments.pop();
-        next.segments.push(self.closed_line());
+        let closed = self.closed_line();
+        let lines = self.written_lines(&mut next);
+        lines.pop();
+        lines.push(closed);
         self.install(next)
     }
 
@@ -426,6 +394,14 @@ impl Log {
             lengths.sum()
         };
         let segment = self.segment_bytes();
+        if self.is_history {
+            let (_, closed) = self.manifest.history.split_last().unzip();
+            return Sizes {
+                history: closed.map_or(0, sum) + segment,
+                segment,
+                ..Sizes::default()
+            };
+        }
         let closed = match &self.beginning {
             Some(beginning) => sum(&beginning.lines[..beginning.lines.len() - 1]),
             None => sum(&self.manifest.segments[..self.manifest.segments.len().saturating_sub(1)]),
@@ -442,6 +418,7 @@ impl Log {
     fn present_line(&self) -> Option<&FileLine> {
         match &self.beginning {
             Some(beginning) => beginning.lines.last(),
+            None if self.is_history => self.manifest.history.last(),
             None => self.manifest.segments.last(),
         }
     }

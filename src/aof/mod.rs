@@ -16,6 +16,7 @@
 //! and no engine.
 
 pub mod alone;
+pub mod archive;
 pub mod candidate;
 pub mod crc;
 pub mod disk;
@@ -24,9 +25,11 @@ pub mod file_scan;
 pub mod log;
 pub mod manifest;
 pub mod names;
+pub mod reader;
 pub mod repair;
 pub mod scan;
 pub mod set;
 #[cfg(test)]
 pub mod simulated;
+pub mod stripper;
 pub mod writer;

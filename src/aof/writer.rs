@@ -13,6 +13,7 @@ use std::time::Duration;
 use crate::journal::cursor::Cursor;
 use crate::journal::position::{Offset, Position};
 
+use super::archive::Archive;
 use super::durability::Policy;
 use super::log::Base;
 
@@ -125,6 +126,8 @@ struct Shared {
     slow: Mutex<Vec<Slow>>,
     /// A snapshot is being written to disk as well.
     snapshot_written: AtomicBool,
+    /// What of it readers find on disk.
+    archive: Arc<Archive>,
     /// Wakes the thread.
     waker: Waker,
 }
@@ -146,6 +149,7 @@ impl Writer {
             latency_ms_min: AtomicU64::new(0),
             slow: Mutex::default(),
             snapshot_written: AtomicBool::new(false),
+            archive: Arc::default(),
             waker,
         });
         (Writer(Arc::clone(&shared)), Orders(shared))
@@ -201,6 +205,11 @@ impl Writer {
 
     pub fn has_ended(&self) -> bool {
         self.0.ended.load(Ordering::SeqCst)
+    }
+
+    /// What of it readers find on disk.
+    pub fn archive(&self) -> &Arc<Archive> {
+        &self.0.archive
     }
 
     /// Leaves the disk to a snapshot: nothing is synced while this is set (`no-appendfsync-on-rewrite`).
@@ -265,6 +274,10 @@ impl Orders {
         result
     }
 
+    pub fn archive(&self) -> &Archive {
+        &self.0.archive
+    }
+
     pub fn policy(&self) -> Policy {
         Policy::of(self.0.policy.load(Ordering::SeqCst))
     }
@@ -315,6 +328,7 @@ impl Drop for Orders {
             self.0.ended.store(true, Ordering::SeqCst);
             std::mem::take(&mut *orders)
         };
+        self.0.archive.end();
         left.into_iter()
             .for_each(|order| order.refuse("the AOF writer has ended"));
     }

@@ -126,6 +126,7 @@ fn follow(engine: &mut Engine, name: &str) {
         "appendfsync" | "aof-exit-on-error" | "repl-send-durable-only" => {
             engine.follow_aof_settings()
         }
+        "repl-backlog-disk-size" => engine.follow_disk_size(),
         "aof-timestamp-enabled" => engine.follow_aof_annotation(),
         "loglevel" => log::set_max_level(engine.config.loglevel.filter()),
         "repl-backlog-size" => engine

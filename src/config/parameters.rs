@@ -12,7 +12,7 @@ use super::parameter::table_of_fields;
 use super::values::{
     AppendFsync, BindAddress, DisklessLoad, ListpackSize, LogLevel, MasterAddress, MaxmemoryPolicy,
     MemoryShare, NewerRdb, OutputBufferLimit, Permission, PubsubDefault, SavePoint,
-    ShutdownOptions,
+    ShutdownOptions, SlowReplica,
 };
 
 const I32_MAX: i64 = i32::MAX as i64;
@@ -198,6 +198,13 @@ table_of_fields! {
     repl_diskless_sync_period: u32 = Kind::Seconds { max: I32_MAX }, "0";
     /// Bytes of recent writes kept for replicas that come back, so that they need no full resync.
     repl_backlog_size: u64 = Kind::Memory { min: 1, max: I64_MAX, kept_min: 16 * 1024 }, "1mb";
+    /// Ours: bytes of journal kept on disk beyond what the AOF itself needs, for replicas that are further behind than the
+    /// backlog in memory; 0 keeps none. Without an AOF it is kept in the same directory, and nothing is loaded from it.
+    repl_backlog_disk_size: u64 = memory(0, I64_MAX), "0";
+    /// Ours: what to do with a replica for which memory would keep more than `client-output-buffer-limit replica` (64 MB if
+    /// that is off), where the journal on disk has what it needs: feed it from there (disk), or leave it to the limits
+    /// (drop).
+    repl_slow_replica: SlowReplica = Kind::Words(SlowReplica::WORDS), "disk";
     /// Seconds without replicas after which the backlog is freed; 0 keeps it.
     repl_backlog_ttl: u64 = int(0, i64::MAX), "3600";
     /// Seconds between the pings that a master sends down its stream.

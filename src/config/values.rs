@@ -80,6 +80,9 @@ choices! {
     /// What becomes of an RDB file that is newer than the AOF and does not belong to it.
     pub enum NewerRdb { Refuse = "refuse", Load = "load", Ignore = "ignore" }
 
+    /// What becomes of a replica that is further behind than memory may keep for it.
+    pub enum SlowReplica { Disk = "disk", Drop = "drop" }
+
     /// What to drop when `maxmemory` is reached.
     pub enum MaxmemoryPolicy {
         VolatileLru = "volatile-lru",

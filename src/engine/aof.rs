@@ -13,6 +13,7 @@ use crate::stats::latency::Sample;
 
 use super::Engine;
 use super::error::{self, CommandError};
+use super::historian::Historian;
 
 /// What the engine holds of the AOF.
 #[derive(Default)]
@@ -24,6 +25,10 @@ pub struct Aof {
     pub(super) sync_awaited: bool,
     /// Our master has asked how far we are, and not all of it was on disk: it hears of each sync up to there.
     pub(super) ack_owed: Option<AckOwed>,
+    /// Without an AOF: keeps the journal on disk for replicas, and nothing else depends on it.
+    pub historian: Historian,
+    /// How much history the writer was told to keep.
+    pub(super) history_bytes_told: u64,
     /// The write that was under way when [`Engine::aof_tick`] looked.
     write_seen: Option<u64>,
 }
@@ -39,6 +44,11 @@ impl Aof {
     /// The running writer; none while there is no AOF.
     pub fn writer(&self) -> Option<&Writer> {
         self.writer.as_ref()
+    }
+
+    /// Whoever writes the journal to disk, for whatever purpose.
+    pub fn any_writer(&self) -> Option<&Writer> {
+        self.writer.as_ref().or(self.historian.writer.as_ref())
     }
 
     /// Journal bytes go to disk.
@@ -58,13 +68,18 @@ impl Engine {
     pub fn begin_aof(&mut self, writer: Writer, at: Offset) {
         self.aof.durability.begin(at, self.aof_policy());
         self.aof.writer = Some(writer);
+        self.aof.history_bytes_told = 0;
         self.follow_aof_settings();
+        self.tell_disk_size();
     }
 
     /// The AOF is off: whoever waits is let go. The writer is given back, to be ended.
     pub fn end_aof(&mut self) -> Option<Writer> {
+        let Some(writer) = self.aof.writer.take() else {
+            return self.aof.historian.writer.take();
+        };
         self.aof.durability.end();
-        self.aof.writer.take()
+        Some(writer)
     }
 
     /// What `appendfsync` asks for.
@@ -98,7 +113,7 @@ impl Engine {
     /// A new segment from here on: the present one is large, or the history has another name, and bytes of one name never
     /// stand in a segment of the other.
     pub fn rotate_aof(&self) {
-        if let Some(writer) = &self.aof.writer {
+        if let Some(writer) = self.aof.any_writer() {
             writer.order(Order::Rotate {
                 at: self.stream_position(),
                 answer: Box::new(|outcome| {

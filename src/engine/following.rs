@@ -266,6 +266,7 @@ impl Engine {
                 if !self.journal.has_backlog() {
                     if self.journal.end() != at {
                         // Nobody recorded what lies between.
+                        self.withdraw_archive();
                         self.journal.reset(at);
                     }
                     self.journal.create_backlog(backlog);

@@ -37,6 +37,8 @@ pub enum Intent {
     RewriteConfig { client: ClientKey },
     /// Somebody waits for a sync: see `Engine::answer_synced`.
     AwaitSync,
+    /// The journal is to be kept on disk without an AOF, or not any more.
+    KeepHistory,
     /// The replica end has something to do: see `Engine::take_link_actions`.
     DriveLink,
     /// Replicas wait for a snapshot.

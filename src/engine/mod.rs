@@ -10,6 +10,7 @@
 
 pub mod aof;
 pub mod aof_commands;
+pub mod archive;
 pub mod authentication;
 pub mod catalogue;
 pub mod categories;
@@ -23,6 +24,7 @@ pub mod dispatch;
 pub mod error;
 pub mod following;
 pub mod help;
+pub mod historian;
 pub mod intent;
 pub mod introspection_commands;
 pub mod key_spec;

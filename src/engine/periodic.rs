@@ -36,6 +36,7 @@ impl Engine {
         self.rewrite_if_due();
         self.limit_retained_bytes();
         self.aof_tick();
+        self.keep_history_if_due();
         self.replication_tick();
     }
 

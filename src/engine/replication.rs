@@ -66,10 +66,12 @@ impl Engine {
         let profile = self.replica_profile(client)?;
         let (replica, now) = (ReplicaId(client.id.0), self.monotonic);
         let mut actions = Vec::new();
+        let disk = self.disk_window();
         let mut stream = Stream {
             journal: &mut self.journal,
             identity: &mut self.replication.identity,
             random: &mut self.random,
+            disk,
         };
         let outcome =
             self.replication
@@ -83,10 +85,12 @@ impl Engine {
         let profile = self.replica_profile(client)?;
         let (replica, now) = (ReplicaId(client.id.0), self.monotonic);
         let mut actions = Vec::new();
+        let disk = self.disk_window();
         let mut stream = Stream {
             journal: &mut self.journal,
             identity: &mut self.replication.identity,
             random: &mut self.random,
+            disk,
         };
         let outcome = self
             .replication
@@ -333,10 +337,12 @@ impl Engine {
             paused: self.pauses.mode(self.monotonic).is_some(),
         };
         let mut actions = Vec::new();
+        let disk = self.disk_window();
         let mut stream = Stream {
             journal: &mut self.journal,
             identity: &mut self.replication.identity,
             random: &mut self.random,
+            disk,
         };
         self.replication
             .feeds

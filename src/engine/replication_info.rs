@@ -83,6 +83,9 @@ impl Engine {
                 line(name, &state);
             }
         }
+        for (number, place) in feeds.place_lines(self.journal.end(), now).enumerate() {
+            line(&format!("sluice_slave{number}"), &place);
+        }
         line("master_failover_state", &"no-failover");
         let identity = &self.replication.identity;
         line("master_replid", &identity.id());
@@ -99,6 +102,25 @@ impl Engine {
         line(
             "repl_backlog_histlen",
             &window.map_or(0, |window| window.length()),
+        );
+        line(
+            "sluice_backlog_disk_size",
+            &self.config.repl_backlog_disk_size,
+        );
+        let disk = self.disk_window().map(|disk| disk.window);
+        line("sluice_backlog_disk_active", &u8::from(disk.is_some()));
+        line(
+            "sluice_backlog_disk_first_byte_offset",
+            &disk.map_or(0, |window| window.start.next_byte()),
+        );
+        line(
+            "sluice_backlog_disk_histlen",
+            &disk.map_or(0, |window| window.length()),
+        );
+        line("sluice_replicas_moved_to_disk", &feeds.stats().spills);
+        line(
+            "sluice_sync_partial_from_disk",
+            &feeds.stats().partial_from_disk,
         );
         for (name, count) in FullReason::NAMES.iter().zip(feeds.stats().full_by_reason) {
             line(&format!("sync_full_{name}"), &count);

@@ -209,7 +209,7 @@ impl Engine {
 
     /// A reader at the end of the journal, which records from here on. What nobody recorded is a gap in our history: then
     /// another one begins.
-    fn begin_recording(&mut self) -> Option<Cursor> {
+    pub(super) fn begin_recording(&mut self) -> Option<Cursor> {
         if !self.journal.is_active() && !self.is_replica() {
             self.replication.identity.begin(&mut self.random);
         }
@@ -301,7 +301,7 @@ impl Engine {
     }
 
     /// The writer writes and syncs what there is, and ends.
-    fn close_set(&mut self) {
+    pub(super) fn close_set(&mut self) {
         let at = self.journal.end();
         if let Some(writer) = self.end_aof() {
             self.rewrites.closing = Some((writer.clone(), self.monotonic));
@@ -321,6 +321,8 @@ impl Engine {
         if self.config.appendonly {
             self.rewrites.forgive();
             self.abandon_rewrite();
+            // Where history was kept, the set takes its place.
+            self.close_set();
             self.rewrites.scheduled = true;
             if !self.in_exec {
                 self.begin_rewrite();

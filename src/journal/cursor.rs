@@ -130,7 +130,8 @@ pub struct Progress {
 }
 
 impl Progress {
-    fn at(offset: Offset) -> Arc<Self> {
+    /// Of a reader that stands at `offset`.
+    pub fn at(offset: Offset) -> Arc<Self> {
         Arc::new(Progress {
             read: AtomicI64::new(offset.0),
             confirmed: AtomicI64::new(offset.0),
@@ -140,6 +141,11 @@ impl Progress {
 
     pub fn read(&self) -> Offset {
         Offset(self.read.load(Ordering::Acquire))
+    }
+
+    /// A reader that has no cursor now stands at `offset`.
+    pub fn note_read(&self, offset: Offset) {
+        self.read.fetch_max(offset.0, Ordering::AcqRel);
     }
 
     pub fn confirmed(&self) -> Offset {
@@ -202,12 +208,12 @@ pub(super) struct Reader {
 }
 
 impl Readers {
-    pub(super) fn add(&mut self, offset: Offset) -> (usize, Arc<Progress>) {
+    pub(super) fn add(&mut self, progress: &Progress) -> usize {
         let reader = Some(Reader {
-            position: Some(offset),
+            position: Some(progress.read()),
             waker: None,
         });
-        let slot = match self.slots.iter().position(Option::is_none) {
+        match self.slots.iter().position(Option::is_none) {
             Some(free) => {
                 self.slots[free] = reader;
                 free
@@ -216,8 +222,7 @@ impl Readers {
                 self.slots.push(reader);
                 self.slots.len() - 1
             }
-        };
-        (slot, Progress::at(offset))
+        }
     }
 
     /// How many readers keep the journal recording. A lost one does not: it has nothing to read any more.

@@ -30,7 +30,7 @@ use std::task::Waker;
 use bytes::Bytes;
 
 use block::Blocks;
-use cursor::{Cursor, Readers};
+use cursor::{Cursor, Progress, Readers};
 use position::Offset;
 
 /// The engine's end: the only place that appends, resizes or starts over.
@@ -257,14 +257,25 @@ impl SharedJournal {
     /// A reader whose first byte is the one after `offset`; `None` where that byte is no longer, or not yet, in memory.
     /// Everything from there on is kept until the cursor has read it or is dropped.
     pub fn reader_at(&self, offset: Offset) -> Option<Cursor> {
+        self.reader_going_on(Progress::at(offset))
+    }
+
+    /// [`SharedJournal::reader_at`] for a reader that has read elsewhere up to where `progress` stands, and goes on with it.
+    pub fn reader_going_on(&self, progress: Arc<Progress>) -> Option<Cursor> {
+        let offset = progress.read();
         let mut inner = self.0.lock();
         if offset < inner.blocks.start() || inner.blocks.end() < offset {
             return None;
         }
-        let (slot, progress) = inner.readers.add(offset);
+        let slot = inner.readers.add(&progress);
         self.0.refresh_active(&inner);
         drop(inner);
         Some(Cursor::new(self.clone(), slot, progress))
+    }
+
+    /// The place before the first byte that is in memory, for whomever it is kept.
+    pub fn held_from(&self) -> Offset {
+        self.0.lock().blocks.start()
     }
 
     pub fn held(&self) -> Held {

@@ -7,6 +7,8 @@
 //! Invariants: no byte is sent between the end of a payload and the stream; a keep-alive only before the payload begins; a
 //! replica that wants only the snapshot holds nothing in the journal.
 
+mod limits;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +17,9 @@ use bytes::Bytes;
 
 use super::handshake::{PsyncReply, Refusal};
 use super::payload::{Framing, KEEP_ALIVE};
+use super::place::Place;
 use super::replconf::{Capabilities, Filter, Replconf};
-use crate::journal::cursor::{Cursor, Progress};
+use crate::journal::cursor::Progress;
 use crate::journal::position::{Offset, Position, ReplId};
 
 /// One replica, from its PSYNC or SYNC until it is gone.
@@ -31,6 +34,8 @@ pub struct Feed {
     heard_at: Duration,
     /// Where its stream is; `None` before its snapshot, and for one that wants no stream.
     progress: Option<Arc<Progress>>,
+    /// It is fed from disk, and nothing is kept in memory for it.
+    on_disk: bool,
     /// Since when it has been behind by more than the soft limit.
     soft_since: Option<Duration>,
 }
@@ -91,17 +96,17 @@ enum State {
         snapshot: SnapshotId,
         target: Target,
         at: Position,
-        cursor: Option<Cursor>,
+        cursor: Option<Place>,
         acked: bool,
     },
     /// For the file to be sent (send_bulk).
     SendPayload {
         snapshot: SnapshotId,
-        cursor: Option<Cursor>,
+        cursor: Option<Place>,
         moved_at: Duration,
     },
     /// For the first ACK, before which nothing may follow the mark (online).
-    AwaitAck { cursor: Cursor },
+    AwaitAck { cursor: Place },
     /// For the end (online).
     Streaming,
     /// For the driver to close the connection.
@@ -115,7 +120,7 @@ pub enum Event {
         snapshot: SnapshotId,
         target: Target,
         at: Position,
-        cursor: Option<Cursor>,
+        cursor: Option<Place>,
     },
     SnapshotFailed(String),
     /// The file is complete and has this many bytes.
@@ -130,6 +135,8 @@ pub enum Event {
     },
     /// An empty line: it is alive.
     Heard,
+    /// Its stream comes from memory again.
+    CaughtUp,
     /// A second has passed.
     Second,
     /// It is not to be served any more.
@@ -142,7 +149,9 @@ pub enum Action {
     /// Send the snapshot's file, and nothing behind it, then report the payload as sent.
     SendFile(SnapshotId),
     /// Send the journal from here on, for ever.
-    Stream(Cursor),
+    Stream(Place),
+    /// Go on with the stream from disk: what memory keeps for it is too much.
+    LeaveMemory,
     /// Close the connection; what was sent before is still to go out, where that takes no waiting.
     Close(CloseReason),
 }
@@ -257,18 +266,19 @@ impl Feed {
     pub fn continuing(
         profile: Profile,
         id: &ReplId,
-        cursor: Cursor,
+        place: Place,
         now: Duration,
         actions: &mut Vec<Action>,
     ) -> Self {
         let mut feed = Feed::waiting(profile, RequestKind::Psync, now);
-        feed.progress = Some(cursor.progress());
+        feed.progress = Some(place.progress());
+        feed.on_disk = place.is_on_disk();
         feed.state = State::Streaming;
         actions.push(Action::Send(PsyncReply::continue_with(
             id,
             feed.profile.capabilities,
         )));
-        actions.push(Action::Stream(cursor));
+        actions.push(Action::Stream(place));
         feed
     }
 
@@ -285,6 +295,7 @@ impl Feed {
             synced: Offset::ZERO,
             heard_at: now,
             progress: None,
+            on_disk: false,
             soft_since: None,
         }
     }
@@ -309,7 +320,7 @@ impl Feed {
                 if self.request == RequestKind::Psync {
                     actions.push(Action::Send(PsyncReply::full_resync(&at)));
                 }
-                self.progress = cursor.as_ref().map(Cursor::progress);
+                self.progress = cursor.as_ref().map(Place::progress);
                 self.state = State::AwaitPayload {
                     snapshot,
                     target,
@@ -356,45 +367,10 @@ impl Feed {
             Event::PayloadSent => self.payload_sent(now, actions),
             Event::Ack { offset, synced } => self.acknowledged(offset, synced, now, actions),
             Event::Heard => self.heard_at = now,
+            Event::CaughtUp => self.on_disk = false,
             Event::Second => self.second(now, timeout, actions),
             Event::Discard(reason) => self.close(reason, actions),
         }
-    }
-
-    /// Closes it if it is further behind `end` than allowed. A limit below the size of the backlog would drop a replica that
-    /// has just been granted that much: it is raised.
-    pub fn check_limit(
-        &mut self,
-        limit: OutputLimit,
-        end: Offset,
-        backlog_bytes: u64,
-        now: Duration,
-        actions: &mut Vec<Action>,
-    ) {
-        let raised = |bytes: u64| {
-            if bytes == 0 {
-                u64::MAX
-            } else {
-                bytes.max(backlog_bytes)
-            }
-        };
-        let (hard, soft) = (raised(limit.hard_bytes), raised(limit.soft_bytes));
-        let bytes = self.bytes_behind(end);
-        if bytes <= soft {
-            self.soft_since = None;
-        }
-        let limit_bytes = if bytes > hard {
-            hard
-        } else if bytes > soft {
-            let since = *self.soft_since.get_or_insert(now);
-            if now.saturating_sub(since) <= limit.soft_for {
-                return;
-            }
-            soft
-        } else {
-            return;
-        };
-        self.close(CloseReason::Behind { bytes, limit_bytes }, actions);
     }
 
     fn payload_sent(&mut self, now: Duration, actions: &mut Vec<Action>) {
@@ -525,7 +501,9 @@ impl Feed {
                 at,
                 cursor,
                 ..
-            } if cursor.is_some() || self.profile.rdb_only => Some((*snapshot, *at)),
+            } if matches!(cursor, Some(Place::Memory(_))) || self.profile.rdb_only => {
+                Some((*snapshot, *at))
+            }
             _ => None,
         }
     }

@@ -10,6 +10,7 @@
 //! Everything here runs under the engine lock; the actions are carried out before it is given back, or, for bytes to sockets,
 //! handed to the tasks that own them.
 
+mod limits;
 mod snapshots;
 mod status;
 
@@ -22,6 +23,8 @@ use super::feed::{
 };
 use super::handshake::{Refusal, ping_line};
 use super::identity::{Decision, FullReason, Identity, PsyncRequest};
+use super::pace::Pace;
+use super::place::DiskWindow;
 use crate::journal::Journal;
 use crate::journal::position::Offset;
 use crate::random::Random;
@@ -43,6 +46,7 @@ pub struct Feeds {
     quiet_at: Offset,
     quiet_since: Duration,
     acks_wanted: bool,
+    pace: Pace,
     stats: SyncStats,
 }
 
@@ -101,6 +105,8 @@ pub struct Stream<'a> {
     pub journal: &'a mut Journal,
     pub identity: &'a mut Identity,
     pub random: &'a mut Random,
+    /// What can be had of it from disk.
+    pub disk: Option<DiskWindow>,
 }
 
 /// What stands around a tick.
@@ -157,6 +163,10 @@ pub struct SyncStats {
     pub full_by_reason: [u64; FullReason::NAMES.len()],
     /// Replicas closed for being too far behind.
     pub limit_closes: u64,
+    /// Of `partial_ok`, those whose stream begins on disk.
+    pub partial_from_disk: u64,
+    /// Replicas that were moved to disk for being too far behind.
+    pub spills: u64,
 }
 
 impl Feeds {
@@ -191,17 +201,23 @@ impl Feeds {
         if let Some(refusal) = profile.refusal() {
             return Err(refusal);
         }
-        let reason = match stream.identity.decide(request, stream.journal.window()) {
-            Decision::Continue { id, from } => match stream.journal.reader_at(from) {
-                Some(cursor) => {
+        let reason = match stream.identity.decide(request, stream.window()) {
+            Decision::Continue { id, from } => match stream.place_at(from) {
+                Some(place) => {
                     let text = format!(
-                        "continues from offset {from}, {} bytes behind",
-                        cursor.lag_bytes()
+                        "continues from offset {from} {}, {} bytes behind",
+                        if place.is_on_disk() {
+                            "on disk"
+                        } else {
+                            "in memory"
+                        },
+                        stream.journal.end().since(from)
                     );
                     actions.push(told(log::Level::Info, &profile, &text));
                     self.stats.partial_ok += 1;
+                    self.stats.partial_from_disk += u64::from(place.is_on_disk());
                     self.attach(replica, now, actions, |actions| {
-                        Feed::continuing(profile, &id, cursor, now, actions)
+                        Feed::continuing(profile, &id, place, now, actions)
                     });
                     return Ok(Outcome::Continues);
                 }
@@ -367,6 +383,8 @@ impl Feeds {
         actions: &mut Vec<Action>,
     ) {
         self.begin_due_snapshots(now, actions);
+        self.pace.note(stream.journal.end(), now);
+        self.spill(stream, actions);
         if now >= self.next_second {
             self.next_second = now + SECOND;
             let end = stream.journal.end();
@@ -437,31 +455,6 @@ impl Feeds {
     fn backlog_ends(&self) -> Option<Duration> {
         let alone_since = self.alone_since?;
         (!self.config.backlog_ttl.is_zero()).then(|| alone_since + self.config.backlog_ttl)
-    }
-
-    /// Closes replicas that are too far behind `end`. Besides each second, it may be called when much was appended.
-    pub fn check_limits(&mut self, journal: &Journal, now: Duration, actions: &mut Vec<Action>) {
-        let backlog_bytes = journal.backlog_size_bytes().unwrap_or(0);
-        let replicas: Vec<ReplicaId> = self.feeds.keys().copied().collect();
-        for replica in replicas {
-            self.check_limit(replica, journal.end(), backlog_bytes, now, actions);
-        }
-    }
-
-    fn check_limit(
-        &mut self,
-        replica: ReplicaId,
-        end: Offset,
-        backlog_bytes: u64,
-        now: Duration,
-        actions: &mut Vec<Action>,
-    ) {
-        if let Some(feed) = self.feeds.get_mut(&replica) {
-            let mut feed_actions = Vec::new();
-            let limit = self.config.output_limit;
-            feed.check_limit(limit, end, backlog_bytes, now, &mut feed_actions);
-            self.pass_on(replica, feed_actions, actions);
-        }
     }
 
     /// A replica's own actions, and what its leaving means for others.

@@ -151,6 +151,12 @@ impl Identity {
         }
     }
 
+    /// Whether history `id` up to `until` is our own past.
+    pub fn has_lived(&self, id: ReplId, until: Offset) -> bool {
+        let mut former = self.former.iter();
+        id == self.id || former.any(|former| former.id == id && until <= former.until)
+    }
+
     /// Whether `PSYNC id byte` can be continued from what `window` holds, else why not.
     pub fn decide(&mut self, request: &PsyncRequest, window: Option<Window>) -> Decision {
         self.told = true;

@@ -40,7 +40,7 @@
 //!
 //! Neither end knows sockets, clocks or keys, so a test drives both through a network of its own (`tests.rs`), and the tasks
 //! only move bytes. In reading order: [`identity`] (who may continue what), [`handshake`] and [`replconf`] (the lines),
-//! [`payload`] (the snapshot's frame), [`link`], [`feed`], [`feeds`].
+//! [`payload`] (the snapshot's frame), [`link`], [`place`], [`feed`], [`feeds`], [`pace`].
 
 pub mod commands;
 pub mod identity;
@@ -54,6 +54,8 @@ pub mod link;
 
 pub mod feed;
 pub mod feeds;
+pub mod pace;
+pub mod place;
 
 #[cfg(test)]
 mod tests;

@@ -14,6 +14,7 @@ use super::handshake::{Greeting, Refusal, parse_psync, ping_line};
 use super::identity::Identity;
 use super::link::{Action, Event, Link, LinkConfig, LoadId};
 use super::payload::{Framing, Mark};
+use super::place::Place;
 use super::replconf::{Capabilities, Replconf};
 use crate::journal::Journal;
 use crate::journal::cursor::Cursor;
@@ -389,6 +390,7 @@ impl World {
             journal: &mut target.journal,
             identity: &mut target.identity,
             random: &mut self.random,
+            disk: None,
         };
         target
             .feeds
@@ -427,7 +429,10 @@ impl World {
                 let file = files.iter().find(|(id, ..)| *id == snapshot).unwrap();
                 connection.payload = Some(file.2.bytes().collect());
             }
-            feed::Action::Stream(cursor) => connection.cursor = Some(cursor),
+            feed::Action::Stream(Place::Memory(cursor)) => connection.cursor = Some(cursor),
+            feed::Action::Stream(Place::Disk(_)) | feed::Action::LeaveMemory => {
+                unreachable!("there is no disk")
+            }
             feed::Action::Close(_) => {
                 connection.server_open = false;
                 connection.cursor = None;
@@ -590,6 +595,7 @@ impl World {
                     journal: &mut node.journal,
                     identity: &mut node.identity,
                     random: &mut self.random,
+                    disk: None,
                 };
                 node.feeds
                     .psync(replica, profile, &request, &mut stream, now, &mut actions)

@@ -13,7 +13,8 @@ use super::engine_lock::EngineLock;
 use super::full_sync::{self, Transfers};
 use super::listen::Listeners;
 use super::{
-    await_sync, digest, load, restart, rewrite_aof, rewrite_config, shutdown, take_snapshot,
+    await_sync, digest, keep_history, load, restart, rewrite_aof, rewrite_config, shutdown,
+    take_snapshot,
 };
 
 pub async fn run(
@@ -61,6 +62,9 @@ pub async fn run(
             }
             Intent::AwaitSync => {
                 task::spawn(await_sync::run(lock));
+            }
+            Intent::KeepHistory => {
+                task::spawn(keep_history::run(lock));
             }
             Intent::DriveLink => lock.with(|engine| engine.wake_link()),
             Intent::FeedReplicas => {

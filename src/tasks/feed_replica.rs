@@ -1,8 +1,8 @@
 //! The master end of one replica: its connection, once PSYNC or SYNC was accepted.
 //!
 //! Started by `serve_client`; woken by its socket, by the journal and by the engine; ends when either side closes. What is
-//! to be sent comes as [`FeedWork`] from the engine, strictly in order; the journal's bytes follow once its cursor has
-//! been handed over.
+//! to be sent comes as [`FeedWork`] from the engine, strictly in order; the journal's bytes follow once its place in it has
+//! been handed over: from memory by a cursor, or from disk until memory has what comes next.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -13,10 +13,13 @@ use bytes::Bytes;
 use crate::clients::Closing;
 use crate::clients::session::FeedWork;
 use crate::io::rider::Fate;
-use crate::journal::cursor::Cursor;
+use crate::journal::cursor::{self as stream, Cursor};
+use crate::journal::position::Offset;
 use crate::replication::feed::{Action, Event};
+use crate::replication::place::Place;
 
 use super::engine_lock::EngineLock;
+use super::feed_from_disk::{DiskFeed, Next};
 use super::full_sync::Transfers;
 use super::serve_client::{Connection, Progress};
 
@@ -31,7 +34,7 @@ pub async fn feed(connection: Connection, transfers: Transfers) {
         let _ = connection.socket().set_nodelay(false);
     }
     let mut feeding = Feeding {
-        cursor: None,
+        source: Source::None,
         file: None,
         ends: false,
     };
@@ -40,10 +43,18 @@ pub async fn feed(connection: Connection, transfers: Transfers) {
 }
 
 struct Feeding {
-    cursor: Option<Cursor>,
+    source: Source,
     file: Option<SendingFile>,
     /// Nothing follows what is being written.
     ends: bool,
+}
+
+/// Where the stream comes from.
+enum Source {
+    /// It does not flow yet, or never will.
+    None,
+    Memory(Cursor),
+    Disk(Box<DiskFeed>),
 }
 
 struct SendingFile {
@@ -103,17 +114,18 @@ impl Feeding {
                 Ok(Progress::Idle) => {}
                 Ok(Progress::End) | Err(_) => return,
             }
-            let waits = match &mut self.cursor {
-                Some(cursor) if connection.state.out.is_empty() => {
-                    let (durability, waker) = (connection.durability(), &connection.state.waker);
+            let waits = match &mut self.source {
+                Source::None => true,
+                _ if !connection.state.out.is_empty() => true,
+                Source::Memory(cursor) => {
                     let at = cursor.position();
-                    if durability.sendable() <= at {
-                        durability.wake_when_sendable(at, waker)
-                    } else {
-                        cursor.wake_on_bytes(waker)
-                    }
+                    wait_for_sendable(&connection, at)
+                        .unwrap_or_else(|| cursor.wake_on_bytes(&connection.state.waker))
                 }
-                _ => true,
+                // Its waker is where the piece is being read, or where the next is written.
+                Source::Disk(feed) => {
+                    wait_for_sendable(&connection, feed.position()).unwrap_or(true)
+                }
             };
             if waits {
                 connection.wait().await;
@@ -129,14 +141,20 @@ impl Feeding {
                 Some(file) => self.file = Some(SendingFile { file, sent: 0 }),
                 None => self.ends = true,
             },
-            Action::Stream(cursor) => self.cursor = Some(cursor),
+            Action::Stream(Place::Memory(cursor)) => self.source = Source::Memory(cursor),
+            Action::Stream(Place::Disk(progress)) => self.go_to_disk(progress, connection),
+            Action::LeaveMemory => {
+                if let Source::Memory(cursor) = &self.source {
+                    self.go_to_disk(cursor.progress(), connection);
+                }
+            }
             Action::Close(reason) => {
                 log::info!(
                     "replica client id={}: closed, {reason}",
                     connection.state.key.id.0
                 );
                 self.ends = true;
-                self.cursor = None;
+                self.source = Source::None;
             }
         }
     }
@@ -172,28 +190,103 @@ impl Feeding {
             }
             return true;
         }
-        let Some(cursor) = &mut self.cursor else {
-            return false;
-        };
-        let mut pieces = Vec::new();
-        let sendable = connection.durability().sendable().since(cursor.position());
-        let bytes_max = sendable.min(PIECE_BYTES as u64) as usize;
-        match cursor.next(bytes_max, &mut pieces) {
-            Ok(0) => false,
-            Ok(_) => {
+        let sendable = connection.durability().sendable();
+        let moved = match &mut self.source {
+            Source::None => Ok(false),
+            Source::Memory(cursor) => {
+                let mut pieces = Vec::new();
+                let sendable = sendable.since(cursor.position());
+                let bytes_max = sendable.min(PIECE_BYTES as u64) as usize;
+                let read = cursor.next(bytes_max, &mut pieces);
                 for piece in pieces {
                     connection.state.out.push_shared(piece);
                 }
+                read.map(|count| count > 0)
+                    .map_err(|_| "its place in the stream is gone".to_owned())
+            }
+            Source::Disk(feed) => match feed.next(sendable, &connection.state.waker) {
+                Next::Bytes(bytes) => {
+                    connection.state.out.push_shared(bytes);
+                    Ok(true)
+                }
+                Next::Later => Ok(false),
+                Next::Failed(error) => Err(error.to_string()),
+            },
+        };
+        match moved {
+            Ok(true) => {
+                self.return_to_memory(connection, lock, false);
                 true
             }
-            Err(_) => {
-                log::warn!(
-                    "replica client id={}: its place in the stream is gone",
-                    connection.state.key.id.0
-                );
+            Ok(false) => false,
+            Err(_) if self.return_to_memory(connection, lock, true) => true,
+            Err(reason) => {
+                log::warn!("replica client id={}: {reason}", connection.state.key.id.0);
                 self.ends = true;
                 true
             }
         }
     }
+
+    /// Lets go of memory. What comes next is read from disk.
+    fn go_to_disk(&mut self, progress: Arc<stream::Progress>, connection: &Connection) {
+        let archive = connection
+            .state
+            .lock
+            .with(|engine| engine.archive().cloned());
+        match archive {
+            Some(archive) => self.source = Source::Disk(Box::new(DiskFeed::new(archive, progress))),
+            None => {
+                log::warn!(
+                    "replica client id={}: its place in the stream was on disk, and nothing is there any more",
+                    connection.state.key.id.0
+                );
+                self.ends = true;
+            }
+        }
+    }
+
+    /// Goes over to memory where it has what comes next: once the replica is near enough to the end to stay there, or
+    /// however far it is. True if it did.
+    fn return_to_memory(
+        &mut self,
+        connection: &Connection,
+        lock: &EngineLock,
+        however_far: bool,
+    ) -> bool {
+        let Source::Disk(feed) = &self.source else {
+            return false;
+        };
+        let Some(progress) = feed.rest() else {
+            return false;
+        };
+        let (key, at) = (connection.state.key, progress.read());
+        let cursor = lock.with(|engine| {
+            let near = engine.memory_for_replicas() / 2;
+            if !however_far && engine.journal.end().since(at) > near {
+                return None;
+            }
+            let cursor = engine
+                .journal
+                .shared()
+                .reader_going_on(Arc::clone(progress))?;
+            engine.feed_event(key, Event::CaughtUp);
+            Some(cursor)
+        });
+        if let Some(cursor) = cursor {
+            log::info!(
+                "replica client id={}: goes on from memory at offset {at}",
+                key.id.0
+            );
+            self.source = Source::Memory(cursor);
+            return true;
+        }
+        false
+    }
+}
+
+/// Whether the byte behind `at` has to wait until it is durable here, and a waker was left for that; none if it may go.
+fn wait_for_sendable(connection: &Connection, at: Offset) -> Option<bool> {
+    let (durability, waker) = (connection.durability(), &connection.state.waker);
+    (durability.sendable() <= at).then(|| durability.wake_when_sendable(at, waker))
 }

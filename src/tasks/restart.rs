@@ -25,6 +25,7 @@ use super::begin_aof;
 use super::choose_dataset::{self, RdbSeen, Verdict};
 use super::engine_lock::EngineLock;
 use super::find_aof::{self, AofFound, Judgement};
+use super::keep_history;
 use super::load::{self, RdbFile};
 use super::load_aof::{self, LoadedAof};
 use super::read_past::read_past;
@@ -133,6 +134,7 @@ pub async fn at_start(lock: &EngineLock, found: Found) -> Result<(), String> {
         dataset,
         writes_aof,
     } = found;
+    let mut history = None;
     match dataset {
         Dataset::Nothing => lock.with(|engine| {
             engine.resume_history(None, Past::default(), &[]);
@@ -140,11 +142,19 @@ pub async fn at_start(lock: &EngineLock, found: Found) -> Result<(), String> {
         Dataset::Rdb(file) => {
             let loading = lock.clone();
             let mut loaded = task::spawn_blocking(move || load::at_start(&loading, file)).await?;
+            let position = loaded.about.position;
+            let (manifest, former) = position
+                .map(|position| keep_history::find(lock, position))
+                .unwrap_or_default();
+            history = position.map(|position| (position, manifest));
+            let past = Past {
+                former,
+                ..Past::default()
+            };
             lock.with(|engine| {
-                let position = loaded.about.position;
                 let expired_keys = std::mem::take(&mut loaded.expired_keys);
                 engine.install(loaded, false);
-                engine.resume_history(position, Past::default(), &expired_keys);
+                engine.resume_history(position, past, &expired_keys);
             });
         }
         Dataset::Aof(aof) => {
@@ -155,6 +165,7 @@ pub async fn at_start(lock: &EngineLock, found: Found) -> Result<(), String> {
     if writes_aof && lock.with(|engine| !engine.aof.is_on()) {
         begin_aof::begin(lock).await?;
     }
+    keep_history::at_start(lock, history).await;
     lock.with(|engine| engine.persistence.loading = None);
     Ok(())
 }

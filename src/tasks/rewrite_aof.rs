@@ -17,7 +17,7 @@ use crate::aof::disk::RealDisk;
 use crate::aof::log::Log;
 use crate::aof::manifest;
 use crate::aof::names::BaseFormat;
-use crate::aof::writer::{Done, Writer};
+use crate::aof::writer::{Done, Order, Writer};
 use crate::engine::rewriting::{Continuation, RewriteJob};
 use crate::journal::cursor::Cursor;
 use crate::journal::position::Position;
@@ -99,7 +99,7 @@ fn rewrite(lock: &EngineLock, job: RewriteJob) -> Result<(), Ended> {
         false => Ok(()),
     };
     unwanted()?;
-    await_end_of_last_writer(lock)?;
+    await_end_of_last_writer(lock).map_err(Ended::Failed)?;
     let file = BaseFile::create(&directory, incremental_sync)?;
     let (segment, is_alone) = match continuation {
         Continuation::Segment(told) => (Some(told), false),
@@ -143,7 +143,7 @@ fn outcome_of(told: &Receiver<Result<Done, String>>) -> Result<(), Ended> {
 }
 
 /// The directory is free once the writer that had it has closed its set, or was given up.
-fn await_end_of_last_writer(lock: &EngineLock) -> Result<(), Ended> {
+pub fn await_end_of_last_writer(lock: &EngineLock) -> Result<(), String> {
     let mut waited = Duration::ZERO;
     loop {
         let is_busy = lock.with(|engine| {
@@ -155,7 +155,7 @@ fn await_end_of_last_writer(lock: &EngineLock) -> Result<(), Ended> {
             return Ok(());
         }
         if waited >= CLOSING_MAX {
-            return Err(Ended::Failed("the last set is still being closed".into()));
+            return Err("the last set is still being closed".into());
         }
         thread::sleep(CLOSING_POLL);
         waited += CLOSING_POLL;
@@ -175,7 +175,7 @@ fn begin_set(lock: &EngineLock, number: u64, at: Position, cursor: Cursor) -> Re
     match lock.with(|engine| engine.keep_set_begun_for(number)) {
         true => Ok(()),
         false => {
-            await_end_of_last_writer(lock)?;
+            await_end_of_last_writer(lock).map_err(Ended::Failed)?;
             Err(Ended::Unwanted)
         }
     }
@@ -241,6 +241,21 @@ fn adopt_alone(
 ) -> Result<(), Ended> {
     let names = lock.with(|engine| begin_aof::names(&engine.config));
     unwanted()?;
+    let historian = lock.with(|engine| engine.aof.any_writer().cloned());
+    if let Some(historian) = historian {
+        // The manifest is in its hands.
+        let (tell, told) = sync_channel(1);
+        historian.order(Order::Adopt {
+            base: base.base(at),
+            answer: Box::new(move |outcome| {
+                // Only a panic could have taken the other end away.
+                let _ = tell.try_send(outcome);
+            }),
+        });
+        outcome_of(&told)?;
+        base.adopted();
+        return Ok(());
+    }
     alone::put(&RealDisk, &names, &base.base(at)).map_err(Ended::Failed)?;
     base.adopted();
     Ok(())

@@ -23,6 +23,7 @@ use crate::aof::durability::{Durability, Policy};
 use crate::aof::log::{Base, Log, LogError, Sizes};
 use crate::aof::writer::{Answer, Done, Order, Orders, Writer};
 use crate::clock::Clock;
+use crate::engine::Engine;
 use crate::journal::cursor::Cursor;
 use crate::journal::position::Offset;
 
@@ -45,14 +46,35 @@ const SEGMENT_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// # Errors
 /// The system gives no threads; the engine is then as before.
 pub fn start_writer(lock: &EngineLock, log: Log, cursor: Cursor) -> io::Result<Writer> {
+    let is_beginning = log.is_beginning();
+    start(lock, log, cursor, |engine, writer, at| {
+        engine.aof.durability.set_beginning(is_beginning);
+        engine.begin_aof(writer, at);
+        Arc::clone(&engine.aof.durability)
+    })
+}
+
+/// As [`start_writer`], for a log that is kept for replicas alone: no reply waits for it.
+///
+/// # Errors
+/// As there.
+pub fn start_historian(lock: &EngineLock, log: Log, cursor: Cursor) -> io::Result<Writer> {
+    start(lock, log, cursor, Engine::begin_history)
+}
+
+fn start(
+    lock: &EngineLock,
+    log: Log,
+    cursor: Cursor,
+    begin: impl FnOnce(&mut Engine, Writer, Offset) -> Arc<Durability>,
+) -> io::Result<Writer> {
     let wakes = Arc::new(Wakes::default());
     let waker = Waker::from(Arc::clone(&wakes));
     let (writer, orders) = Writer::new(waker.clone());
     let syncer = Syncer::start(waker.clone())?;
     let (durability, clock) = lock.with(|engine| {
-        engine.aof.durability.set_beginning(log.is_beginning());
-        engine.begin_aof(writer.clone(), log.end());
-        (Arc::clone(&engine.aof.durability), engine.clock.clone())
+        let durability = begin(engine, writer.clone(), log.end());
+        (durability, engine.clock.clone())
     });
     let mut driver = Driver::new(log, cursor, orders, durability, clock, syncer);
     driver.lock = Some(lock.clone());
@@ -87,7 +109,7 @@ pub async fn ask(writer: &Writer, order: impl FnOnce(Answer) -> Order) -> Result
 /// The disk does not take it; the AOF goes on as before.
 pub async fn finish(lock: &EngineLock) -> Result<(), String> {
     let found = lock.with(|engine| {
-        let writer = engine.aof.writer().cloned();
+        let writer = engine.aof.any_writer().cloned();
         writer.map(|writer| (writer, engine.journal.end()))
     });
     match found {
@@ -327,6 +349,7 @@ impl Driver {
             } => {
                 let outcome = self.busily(|log| log.replace(&base));
                 if outcome.is_ok() {
+                    self.orders.archive().begin_anew();
                     self.parts.clear();
                     self.parts_bytes = 0;
                     self.cursor = Some(cursor);
@@ -454,6 +477,7 @@ impl Driver {
                 self.keep_until_synced(from);
                 self.tell_written();
                 self.durability.raise_written(self.log.end());
+                self.orders.archive().set_written(self.log.end());
                 self.ask_for_rotation();
                 true
             }
@@ -474,6 +498,7 @@ impl Driver {
         self.parts.clear();
         self.parts_bytes = 0;
         self.durability.end();
+        self.orders.archive().withdraw();
         log::info!(
             "AOF: stands at {} until the new dataset has a base",
             self.log.end()
@@ -481,12 +506,24 @@ impl Driver {
     }
 
     fn ask_for_rotation(&mut self) {
-        if self.log.sizes().segment >= SEGMENT_BYTES_MAX
+        if self.log.sizes().segment >= self.segment_bytes_max()
             && !self.rotation_asked
             && let Some(lock) = &self.lock
         {
             self.rotation_asked = true;
             lock.with(|engine| engine.rotate_aof());
+        }
+    }
+
+    /// So large that the oldest piece can go and most of the history is left.
+    fn segment_bytes_max(&self) -> u64 {
+        let bytes_min = match self.log.is_history() {
+            true => 1 << 20,
+            false => SEGMENT_BYTES_MAX / 16,
+        };
+        match self.history_bytes_max {
+            0 => SEGMENT_BYTES_MAX,
+            budget => (budget / 8).clamp(bytes_min, SEGMENT_BYTES_MAX),
         }
     }
 
@@ -560,6 +597,10 @@ impl Driver {
             status.segment = seq;
             status.beginning = beginning;
         });
+        if self.cursor.is_some() {
+            let pieces = self.log.pieces();
+            self.orders.archive().put(pieces, self.log.end());
+        }
     }
 }
 

@@ -10,6 +10,7 @@ mod chain_replicas;
 mod configure;
 mod expire_keys;
 mod fail_to_save;
+mod feed_from_disk;
 mod hit_limits;
 mod load_the_aof;
 mod manage_clients;

@@ -16,6 +16,7 @@ use sluice::journal::cursor::Cursor;
 use sluice::protocol::reply::ReplyBuffer;
 use sluice::protocol::request::{OwnedRequest, Parser};
 use sluice::replication::feed::{Action, Event};
+use sluice::replication::place::Place;
 
 use crate::full_sync::Fate;
 use crate::network::Socket;
@@ -376,10 +377,11 @@ impl Feeding {
                 Some(file) => self.file = Some(SendingFile { file, sent: 0 }),
                 None => self.ends = true,
             },
-            Action::Stream(cursor) => {
+            Action::Stream(Place::Memory(cursor)) => {
                 node.note_to(peer, || format!("the stream from {}", cursor.position()));
                 self.cursor = Some(cursor);
             }
+            Action::Stream(Place::Disk(_)) => node.sim.fail("there is no disk here".to_owned()),
             Action::Close(reason) => {
                 node.note_to(peer, || format!("closes: {reason}"));
                 self.ends = true;

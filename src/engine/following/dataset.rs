@@ -111,6 +111,7 @@ impl Engine {
         // Nothing of the new dataset is in a file of ours yet, unless it came through one.
         self.persistence.dirty += 1;
         self.replication.identity.adopt(position.id);
+        self.withdraw_archive();
         self.journal.reset(position.offset);
         self.aof.durability.detach();
         self.journal.create_backlog(backlog);

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::{Action, Feeds, ReplicaId, SnapshotPlan};
 use crate::journal::Journal;
-use crate::journal::cursor::Cursor;
 use crate::journal::position::Position;
 use crate::replication::feed::{Event, Feed, Profile, Requirement, SnapshotId, Target};
+use crate::replication::place::Place;
 use crate::replication::replconf::{Capabilities, Filter};
 
 impl Feeds {
@@ -133,7 +133,8 @@ impl Feeds {
             .feeds
             .get(&rider)
             .is_some_and(|feed| !feed.profile().rdb_only);
-        let cursor: Option<Cursor> = wants_stream.then(|| journal.reader_at(at.offset)).flatten();
+        let cursor = wants_stream.then(|| journal.reader_at(at.offset)).flatten();
+        let cursor = cursor.map(Place::Memory);
         let event = if wants_stream && cursor.is_none() {
             Event::SnapshotFailed("the stream behind it is not kept".into())
         } else {

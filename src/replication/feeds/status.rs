@@ -58,6 +58,19 @@ impl Feeds {
             .map(move |(number, feed)| format!("slave{number}:{}", feed.info_line(now)))
     }
 
+    /// Where each replica stands, in the order of [`Feeds::info_lines`].
+    pub fn place_lines(&self, end: Offset, now: Duration) -> impl Iterator<Item = String> {
+        self.feeds.values().map(move |feed| {
+            let behind = feed.bytes_behind(end);
+            let place = Offset(end.0.saturating_sub_unsigned(behind));
+            format!(
+                "from={},bytes_behind={behind},ms_behind={}",
+                if feed.is_on_disk() { "disk" } else { "memory" },
+                self.pace.age(place, now).as_millis()
+            )
+        })
+    }
+
     /// What ROLE lists: ip, port and acknowledged offset of each online replica.
     pub fn role_entries(&self) -> impl Iterator<Item = (&str, i64, Offset)> {
         self.online()

@@ -1,15 +1,17 @@
 //! Conversations of a master with replicas that are played by the test.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Action, Feeds, FeedsConfig, Outcome, ReplicaId, SnapshotPlan, Stream, Surroundings};
 use crate::journal::Journal;
-use crate::journal::cursor::Cursor;
+use crate::journal::cursor::{Cursor, Progress};
 use crate::journal::position::{Offset, Position, ReplId};
 use crate::random::Random;
 use crate::replication::feed::{self, Event, OutputLimit, Profile, SnapshotId};
 use crate::replication::handshake::{PsyncReply, Refusal, ping_line};
 use crate::replication::identity::{FullReason, Identity, PsyncRequest, RequestedId};
+use crate::replication::place::{DiskWindow, Place};
 use crate::replication::replconf::{Capabilities, Filter, Replconf};
 
 /// A master with its journal and time. Logs are left out of what it says.
@@ -22,6 +24,8 @@ struct Master {
     around: Surroundings,
     plans: Vec<SnapshotPlan>,
     streams: Vec<(ReplicaId, Cursor)>,
+    on_disk: Vec<(ReplicaId, Arc<Progress>)>,
+    disk: Option<DiskWindow>,
 }
 
 fn config() -> FeedsConfig {
@@ -62,6 +66,8 @@ impl Master {
             },
             plans: Vec::new(),
             streams: Vec::new(),
+            on_disk: Vec::new(),
+            disk: None,
         }
     }
 
@@ -74,6 +80,7 @@ impl Master {
             journal: &mut self.journal,
             identity: &mut self.identity,
             random: &mut self.random,
+            disk: self.disk,
         };
         work(&mut self.feeds, &mut stream, self.now, &mut actions);
         let mut told = Vec::new();
@@ -94,7 +101,16 @@ impl Master {
                             .replace(self.identity.id().as_str(), "<id>"),
                     },
                     feed::Action::SendFile(_) => "file".into(),
-                    feed::Action::Stream(cursor) => {
+                    feed::Action::Stream(Place::Disk(progress)) => {
+                        let from = progress.read();
+                        self.on_disk.push((replica, progress));
+                        format!("stream from {from} on disk")
+                    }
+                    feed::Action::LeaveMemory => {
+                        self.streams.retain(|(owner, _)| *owner != replica);
+                        "leave memory".into()
+                    }
+                    feed::Action::Stream(Place::Memory(cursor)) => {
                         let from = cursor.position();
                         self.streams.push((replica, cursor));
                         format!("stream from {from}")
@@ -770,3 +786,5 @@ fn snapshots_through_sockets_keep_their_period() {
     assert!(!master.tick(19_000).contains("snapshot"));
     assert!(master.tick(1_000).contains("snapshot 2 to Sockets"));
 }
+
+mod disk;

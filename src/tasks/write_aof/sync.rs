@@ -75,6 +75,7 @@ impl Driver {
         self.failed(error);
         if !self.kept.is_empty() && self.kept_from == self.log.synced() {
             self.log.cut_back();
+            self.orders.archive().set_written(self.log.end());
             let later = std::mem::replace(&mut self.parts, std::mem::take(&mut self.kept));
             self.parts.extend(later);
             self.parts_bytes = self.parts.iter().map(|part| part.len() as u64).sum();
