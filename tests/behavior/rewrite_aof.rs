@@ -165,6 +165,10 @@ fn a_base_of_commands_is_read_by_both_servers() {
         client.command(&["PEXPIRE", "large list", "100000000"]);
         rewrite(&server);
         client.must("SET behind 1");
+        // While the disk was busy with the set nobody waited for it.
+        wait::until("it is in the file", || {
+            server.info("aof_written_offset") == server.info("master_repl_offset")
+        });
         let digest = agree::digest(&server);
         let lines = manifest(&server);
         assert!(lines[0].name.ends_with(".base.aof"), "{lines:?}");
