@@ -381,7 +381,9 @@ impl Feeding {
                 node.note_to(peer, || format!("the stream from {}", cursor.position()));
                 self.cursor = Some(cursor);
             }
-            Action::Stream(Place::Disk(_)) => node.sim.fail("there is no disk here".to_owned()),
+            Action::Stream(Place::Disk(_)) | Action::LeaveMemory => {
+                node.sim.fail("there is no disk here".to_owned());
+            }
             Action::Close(reason) => {
                 node.note_to(peer, || format!("closes: {reason}"));
                 self.ends = true;
