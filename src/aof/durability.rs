@@ -61,6 +61,8 @@ pub struct Durability {
     synced: AtomicI64,
     policy: AtomicU8,
     busy: AtomicBool,
+    /// A write is under way and takes long.
+    write_slow: AtomicBool,
     /// Replicas only get what is durable here.
     gates_replicas: AtomicBool,
     /// What is synced would not be loaded: the set is only being begun, or belongs to a dataset that has been replaced.
@@ -105,6 +107,7 @@ impl Default for Durability {
             synced: AtomicI64::new(0),
             policy: AtomicU8::new(Policy::Off as u8),
             busy: AtomicBool::new(false),
+            write_slow: AtomicBool::new(false),
             gates_replicas: AtomicBool::new(false),
             not_loadable: AtomicU8::new(0),
             generation: AtomicU32::new(0),
@@ -171,8 +174,15 @@ impl Durability {
         }
     }
 
+    /// A write takes long: as a busy disk, told by others and forgotten with the write.
+    pub fn set_write_slow(&self, slow: bool) {
+        if self.write_slow.swap(slow, Ordering::SeqCst) != slow && slow {
+            self.wake_due();
+        }
+    }
+
     pub fn is_busy(&self) -> bool {
-        self.busy.load(Ordering::Relaxed)
+        self.busy.load(Ordering::SeqCst) || self.write_slow.load(Ordering::SeqCst)
     }
 
     pub fn set_waiting_bytes_max(&self, bytes: u64) {
@@ -299,7 +309,7 @@ impl Durability {
         }
         let written = self.written.load(Ordering::SeqCst);
         let bound = self.waiting_bytes_max.load(Ordering::Relaxed);
-        written >= offset || (self.busy.load(Ordering::SeqCst) && offset.abs_diff(written) <= bound)
+        written >= offset || (self.is_busy() && offset.abs_diff(written) <= bound)
     }
 
     fn wake_due(&self) {

@@ -92,7 +92,7 @@ struct Beginning {
 pub struct SyncJob {
     file: Box<dyn DiskFile>,
     mark: Mark,
-    path: PathBuf,
+    segment: u64,
 }
 
 impl Log {
@@ -225,15 +225,32 @@ impl Log {
         Ok(SyncJob {
             file: self.segment.another()?,
             mark: self.segment.end().clone(),
-            path: self.segment.path().to_owned(),
+            segment: self.segment_seq(),
         })
     }
 
     /// The job has been done. One that belongs to a segment that is closed since says nothing new.
     pub fn note_synced(&mut self, job: &SyncJob) {
-        if job.path == self.segment.path() {
+        if self.is_of_present(job) {
             self.segment.note_synced(&job.mark);
         }
+    }
+
+    /// The job has failed: see [`Log::sync_has_failed`].
+    pub fn note_sync_failed(&mut self, job: &SyncJob) {
+        if self.is_of_present(job) {
+            self.segment.note_sync_failed();
+        }
+    }
+
+    /// What was appended since the last sync that worked may be gone, and a sync that works now says nothing about it: it is
+    /// to be cut off ([`Log::cut_back`]) and appended again.
+    pub fn sync_has_failed(&self) -> bool {
+        self.segment.sync_has_failed()
+    }
+
+    fn is_of_present(&self, job: &SyncJob) -> bool {
+        job.segment == self.segment_seq()
     }
 
     /// Forgets what is not on disk, after a sync that failed: what the system still had may be gone. Returns where the log

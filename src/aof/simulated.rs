@@ -2,7 +2,8 @@
 //!
 //! What lasts through a loss of power: of a file, what was synced and a prefix of what was done to it since, cut at any
 //! byte; of a directory, the names as it was synced and any part of what was done to them since, in order. A name whose file
-//! never reached the disk shows an empty file. Everything that changes something is an *operation* and is counted; an
+//! never reached the disk shows an empty file. If that is asked for, what a failing sync was to bring to disk may
+//! never get there, though it can be read: a sync that works later leaves zeros in its place. Everything that changes something is an *operation* and is counted; an
 //! operation can be made to fail, once or for a while, or to be the last.
 
 use std::collections::BTreeMap;
@@ -42,6 +43,8 @@ struct State {
     trouble: Option<Trouble>,
     random: Random,
     is_off: bool,
+    /// See [`SimulatedDisk::lose_what_a_sync_fails_on`].
+    loses: bool,
 }
 
 #[derive(Debug, Default)]
@@ -67,6 +70,8 @@ struct SimulatedFile {
 #[derive(Clone, Debug)]
 enum FileChange {
     Append(Vec<u8>),
+    /// So many bytes that can be read and never reach the disk.
+    Lost(usize),
     Truncate(usize),
 }
 
@@ -89,6 +94,7 @@ impl SimulatedDisk {
             trouble: None,
             random: Random::from_seed(seed),
             is_off: false,
+            loses: false,
         })))
     }
 
@@ -99,6 +105,18 @@ impl SimulatedDisk {
 
     pub fn set_trouble(&self, trouble: Option<Trouble>) {
         self.lock().trouble = trouble;
+    }
+
+    /// Whether a system that could not write a page forgets it, as Linux does.
+    pub fn lose_what_a_sync_fails_on(&self, loses: bool) {
+        self.lock().loses = loses;
+    }
+
+    /// Something can be read that will never be on disk.
+    pub fn has_holes(&self) -> bool {
+        let state = self.lock();
+        let mut changes = state.files.iter().flat_map(|file| &file.since);
+        changes.any(|change| matches!(change, FileChange::Lost(_)))
     }
 
     /// Whether the power is gone.
@@ -154,6 +172,7 @@ impl SimulatedDisk {
             trouble: None,
             random,
             is_off: false,
+            loses: false,
         })))
     }
 
@@ -258,13 +277,50 @@ impl SimulatedFile {
     }
 
     fn sync(&mut self) {
-        self.synced = self.bytes.clone();
-        self.since.clear();
+        for change in self.since.drain(..) {
+            change.apply(&mut self.synced);
+        }
+    }
+
+    /// A sync has failed: the system forgets what it was to write.
+    fn lose(&mut self, random: &mut Random) {
+        for change in &mut self.since {
+            if let FileChange::Append(bytes) = change
+                && random.chance(1, 2)
+            {
+                *change = FileChange::Lost(bytes.len());
+            }
+        }
+    }
+
+    /// How many changes can have reached the disk: with what was lost, only once it has been cut off again.
+    fn states_without_holes(&self) -> Vec<usize> {
+        let mut length = self.synced.len();
+        let mut hole = usize::MAX;
+        let mut whole = vec![0];
+        for (index, change) in self.since.iter().enumerate() {
+            match change {
+                FileChange::Append(more) => length += more.len(),
+                FileChange::Lost(count) => {
+                    hole = hole.min(length);
+                    length += count;
+                }
+                FileChange::Truncate(to) => {
+                    length = *to;
+                    hole = if length <= hole { usize::MAX } else { hole };
+                }
+            }
+            if hole == usize::MAX {
+                whole.push(index + 1);
+            }
+        }
+        whole
     }
 
     fn after_power_loss(&self, random: &mut Random) -> SimulatedFile {
         let mut bytes = self.synced.clone();
-        let lasting = random.below(self.since.len() as u64 + 1) as usize;
+        let whole = self.states_without_holes();
+        let lasting = whole[random.below(whole.len() as u64) as usize];
         for change in &self.since[..lasting] {
             change.apply(&mut bytes);
         }
@@ -284,6 +340,7 @@ impl FileChange {
     fn apply(&self, bytes: &mut Vec<u8>) {
         match self {
             FileChange::Append(more) => bytes.extend_from_slice(more),
+            FileChange::Lost(count) => bytes.resize(bytes.len() + count, 0),
             FileChange::Truncate(length) => bytes.resize(*length, 0),
         }
     }
@@ -422,8 +479,17 @@ impl DiskFile for Handle {
 
     fn sync(&self) -> io::Result<()> {
         let mut state = self.disk.lock();
-        if state.begin_whole()? {
-            state.files[self.file].sync();
+        match state.begin_whole() {
+            Ok(true) => state.files[self.file].sync(),
+            Ok(false) => {}
+            Err(error) => {
+                let loses = state.loses;
+                let State { files, random, .. } = &mut *state;
+                if loses {
+                    files[self.file].lose(random);
+                }
+                return Err(error);
+            }
         }
         state.end()
     }

@@ -120,6 +120,8 @@ struct Shared {
     abandoned: AtomicBool,
     /// Writes begun and ended: odd while one is under way.
     write_number: AtomicU64,
+    /// Nobody looks whether a write takes long.
+    unwatched: AtomicBool,
     delayed_floor: AtomicU64,
     /// `latency-monitor-threshold`; 0 watches nothing.
     latency_ms_min: AtomicU64,
@@ -145,6 +147,7 @@ impl Writer {
             policy: AtomicU8::new(Policy::EverySecond as u8),
             abandoned: AtomicBool::new(false),
             write_number: AtomicU64::new(0),
+            unwatched: AtomicBool::new(true),
             delayed_floor: AtomicU64::new(0),
             latency_ms_min: AtomicU64::new(0),
             slow: Mutex::default(),
@@ -172,6 +175,11 @@ impl Writer {
     /// Looks at the orders, the settings and the journal again.
     pub fn wake(&self) {
         self.0.waker.wake_by_ref();
+    }
+
+    /// For [`Writer::wake`] at another time.
+    pub fn waker(&self) -> &Waker {
+        &self.0.waker
     }
 
     pub fn status(&self) -> Status {
@@ -243,10 +251,16 @@ impl Writer {
         self.0.exits_on_error.store(exits, Ordering::Relaxed);
     }
 
-    /// The number of the write that is under way.
-    pub fn write_under_way(&self) -> Option<u64> {
-        let number = self.0.write_number.load(Ordering::Relaxed);
-        (number % 2 == 1).then_some(number)
+    /// Writes begun and ended so far: odd while one is under way.
+    pub fn write_number(&self) -> u64 {
+        self.0.write_number.load(Ordering::SeqCst)
+    }
+
+    /// Whoever has looked at the writes looks no more, and the next write will say so; false if there is one since `number`.
+    pub fn leave_unwatched(&self, number: u64) -> bool {
+        // Either we see the write that begins, or it sees this: both sides write first and read second.
+        self.0.unwatched.store(true, Ordering::SeqCst);
+        self.write_number() == number || !self.0.unwatched.swap(false, Ordering::SeqCst)
     }
 
     /// CONFIG RESETSTAT.
@@ -286,9 +300,14 @@ impl Orders {
         self.0.exits_on_error.load(Ordering::Relaxed)
     }
 
-    /// A write begins or has ended.
-    pub fn note_write(&self) {
-        self.0.write_number.fetch_add(1, Ordering::Relaxed);
+    /// A write begins. True if somebody is to be told to watch.
+    pub fn begin_write(&self) -> bool {
+        self.0.write_number.fetch_add(1, Ordering::SeqCst);
+        self.0.unwatched.load(Ordering::SeqCst) && self.0.unwatched.swap(false, Ordering::SeqCst)
+    }
+
+    pub fn end_write(&self) {
+        self.0.write_number.fetch_add(1, Ordering::SeqCst);
     }
 
     pub fn is_snapshot_written(&self) -> bool {

@@ -15,6 +15,17 @@ use super::Engine;
 use super::error::{self, CommandError};
 use super::historian::Historian;
 
+/// So much is worth a write of its own, however long the turn goes on that brings it.
+const PIECE_BYTES: u64 = 256 * 1024;
+
+/// When the writer is to look at the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hurry {
+    Now,
+    /// When everybody else of the same turn has written as well.
+    AfterTurn,
+}
+
 /// What the engine holds of the AOF.
 #[derive(Default)]
 pub struct Aof {
@@ -29,8 +40,9 @@ pub struct Aof {
     pub historian: Historian,
     /// How much history the writer was told to keep.
     pub(super) history_bytes_told: u64,
-    /// The write that was under way when [`Engine::aof_tick`] looked.
-    write_seen: Option<u64>,
+    /// The end of the journal that the writer has been told of, and the last that it was told of at once.
+    told: Offset,
+    told_at_once: Offset,
 }
 
 /// Of what is on our disk.
@@ -56,6 +68,22 @@ impl Aof {
         self.writer.is_some()
     }
 
+    /// The journal ends at `end` now: the writer to be woken for it, if it is more than it was told of before.
+    pub fn note_end(&mut self, end: Offset) -> Option<(&Writer, Hurry)> {
+        if end == self.told {
+            return None;
+        }
+        self.told = end;
+        let hurry = match end.0.abs_diff(self.told_at_once.0) < PIECE_BYTES {
+            true => Hurry::AfterTurn,
+            false => {
+                self.told_at_once = end;
+                Hurry::Now
+            }
+        };
+        self.any_writer().map(|writer| (writer, hurry))
+    }
+
     /// What the answer to a write that ends at `offset` waits for.
     pub fn hold(&self, offset: Offset) -> Option<Hold> {
         self.writer.as_ref()?;
@@ -69,6 +97,7 @@ impl Engine {
         self.aof.durability.begin(at, self.aof_policy());
         self.aof.writer = Some(writer);
         self.aof.history_bytes_told = 0;
+        (self.aof.told, self.aof.told_at_once) = (at, at);
         self.follow_aof_settings();
         self.tell_disk_size();
     }
@@ -161,16 +190,6 @@ impl Engine {
             writer.spare_disk(spare);
             writer.note_snapshot(is_snapshot_written);
             writer.watch_latency(self.config.latency_monitor_threshold);
-            let under_way = writer.write_under_way();
-            if under_way.is_some() && under_way == self.aof.write_seen {
-                // A write that takes so long is no reason for clients to wait.
-                self.aof.durability.set_busy(true);
-                if writer.write_under_way() != under_way {
-                    // It has just ended, and with it what the writer knew of it.
-                    self.aof.durability.set_busy(false);
-                }
-            }
-            self.aof.write_seen = under_way;
         }
     }
 }

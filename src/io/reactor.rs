@@ -8,7 +8,8 @@
 //! Invariants: tasks, sources and timers live and die on the reactor's thread and need not be `Send`; only [`Remote`] and
 //! wakers cross threads, through one queue and an eventfd that is written only while the reactor sleeps. A task is in the
 //! ready list at most once. A turn polls each ready task once and no more than `TASKS_PER_TURN`, and a task gets at
-//! most `READY_PER_POLL` answers "ready" from its sockets before it has to let others run.
+//! most `READY_PER_POLL` answers "ready" from its sockets before it has to let others run. What is left with
+//! [`wake_after_turn`] is woken once per turn, at its end.
 //!
 //! Knows nothing of protocols or clients.
 
@@ -63,6 +64,7 @@ impl Reactor {
                 events: RefCell::new(Vec::with_capacity(EVENTS_PER_TURN)),
                 read_buffer: RefCell::new(vec![0; READ_BUFFER_BYTES]),
                 ready_left: Cell::new(0),
+                after_turn: RefCell::new(Vec::new()),
                 clock,
             }),
         })
@@ -164,6 +166,7 @@ impl Reactor {
         local.take_queue();
         local.fire_timers();
         local.poll_ready();
+        local.end_turn();
         Ok(())
     }
 }
@@ -214,6 +217,24 @@ pub fn with_read_buffer<R>(work: impl FnOnce(&mut [u8]) -> R) -> R {
     work(&mut buffer)
 }
 
+/// Wakes `waker` when the present turn is over, once however often it is left; at once outside of a reactor. For another
+/// thread that is to find all that a turn has brought and not to run after each task.
+pub fn wake_after_turn(waker: &Waker) {
+    let is_left = CURRENT.try_with(|current| match &*current.borrow() {
+        Some(local) => {
+            let mut after_turn = local.after_turn.borrow_mut();
+            if !after_turn.iter().any(|left| left.will_wake(waker)) {
+                after_turn.push(waker.clone());
+            }
+            true
+        }
+        None => false,
+    });
+    if !is_left.unwrap_or(false) {
+        waker.wake_by_ref();
+    }
+}
+
 /// Lets every other ready task, and new events, come before the caller goes on.
 pub async fn yield_now() {
     let mut yielded = false;
@@ -240,6 +261,8 @@ pub(super) struct Local {
     read_buffer: RefCell<Vec<u8>>,
     /// How many more times the task being polled may hear that a socket is ready.
     ready_left: Cell<u32>,
+    /// To be woken at the end of the turn.
+    after_turn: RefCell<Vec<Waker>>,
     clock: Clock,
 }
 
@@ -376,6 +399,13 @@ impl Local {
             if let Some(task) = task {
                 self.poll_task(key, &task);
             }
+        }
+    }
+
+    fn end_turn(&self) {
+        // One at a time: a waker may leave another.
+        while let Some(waker) = { self.after_turn.borrow_mut().pop() } {
+            waker.wake();
         }
     }
 
@@ -537,6 +567,32 @@ mod tests {
                 yield_now().await;
             }
         });
+    }
+
+    #[test]
+    fn what_is_to_be_woken_after_the_turn_is_woken_once_when_every_task_has_run() {
+        struct Count(std::sync::atomic::AtomicUsize);
+        impl Wake for Count {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+        let count = Arc::new(Count(0.into()));
+        let waker = Waker::from(Arc::clone(&count));
+        let reactor = Reactor::new(Clock::system()).unwrap();
+        let early = Rc::new(Cell::new(usize::MAX));
+        for _ in 0..3 {
+            let (waker, count) = (waker.clone(), Arc::clone(&count));
+            let early = Rc::clone(&early);
+            reactor.spawn(async move {
+                wake_after_turn(&waker);
+                early.set(count.0.load(Ordering::SeqCst));
+            });
+        }
+        reactor.turn(Some(Duration::ZERO)).unwrap();
+        assert_eq!((early.get(), count.0.load(Ordering::SeqCst)), (0, 1));
+        wake_after_turn(&waker);
+        assert_eq!(count.0.load(Ordering::SeqCst), 2);
     }
 
     #[test]

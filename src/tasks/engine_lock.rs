@@ -2,15 +2,18 @@
 //!
 //! Started by boot; lives as long as the process. [`EngineLock::with`] takes a closure that cannot await, so the lock is
 //! never held across a wait. Whoever leaves takes along what the engine has asked for: intents go to the conductor,
-//! garbage to the reclaimer, and readers of the journal are woken.
+//! garbage to the reclaimer, and readers of the journal are woken: replicas at once, the AOF's writer when the reactor's
+//! turn is over, so that one write takes all that the turn has brought.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_std::channel::Sender;
 
 use crate::engine::Engine;
+use crate::engine::aof::Hurry;
 use crate::engine::data::Garbage;
 use crate::engine::intent::Intent;
+use crate::io::reactor;
 
 #[derive(Clone)]
 pub struct EngineLock(Arc<Door>);
@@ -41,6 +44,12 @@ impl EngineLock {
         let held = engine.clock.monotonic().saturating_sub(engine.monotonic);
         engine.held.note(held);
         engine.journal.publish();
+        let end = engine.journal.end();
+        match engine.aof.note_end(end) {
+            Some((writer, Hurry::AfterTurn)) => reactor::wake_after_turn(writer.waker()),
+            Some((writer, Hurry::Now)) => writer.wake(),
+            None => {}
+        }
         drop(engine);
         for intent in intents {
             // The channels are unbounded, and closed only when the process ends.

@@ -1,7 +1,7 @@
 //! The thread that writes the AOF: all that the journal has, in one write, and syncs as `appendfsync` says.
 //!
-//! Started by boot and by CONFIG SET appendonly; woken by the journal's cursor, by orders, by the sync thread and by the
-//! second; ends with an order to close, or with the process. Whoever waits for an offset waits at [`Durability`].
+//! Started by boot and by CONFIG SET appendonly; woken by the door of the engine at the end of each turn that has brought
+//! bytes, by orders, by the sync thread and by the second; ends with an order to close, or with the process. Whoever waits for an offset waits at [`Durability`].
 //!
 //! Invariants: bytes are taken from the journal up to its end or up to where the next order stands, so that what is appended
 //! ends with a unit; they stay in memory until the log has them, whatever the disk says; an order is carried out when the
@@ -9,6 +9,7 @@
 
 mod sync;
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -28,8 +29,8 @@ use crate::journal::cursor::Cursor;
 use crate::journal::position::Offset;
 
 use super::engine_lock::EngineLock;
-use super::sync_aof::Syncer;
-use sync::SYNC_EVERY;
+use super::sync_aof::{Syncer, Watch};
+use sync::{KEPT_BYTES_MAX, SYNC_EVERY};
 
 /// After a failure the next attempt waits so long.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -71,18 +72,21 @@ fn start(
     let wakes = Arc::new(Wakes::default());
     let waker = Waker::from(Arc::clone(&wakes));
     let (writer, orders) = Writer::new(waker.clone());
-    let syncer = Syncer::start(waker.clone())?;
     let (durability, clock) = lock.with(|engine| {
         let durability = begin(engine, writer.clone(), log.end());
         (durability, engine.clock.clone())
     });
+    let watch = Watch::new(writer.clone(), Arc::clone(&durability));
+    let syncer = Syncer::start(waker, watch).inspect_err(|_| {
+        lock.with(|engine| engine.end_aof());
+    })?;
     let mut driver = Driver::new(log, cursor, orders, durability, clock, syncer);
     driver.lock = Some(lock.clone());
     let started = thread::Builder::new()
         .name("aof-write".into())
         .spawn(move || {
             wakes.attach(thread::current());
-            driver.run(&wakes, &waker);
+            driver.run(&wakes);
         });
     if let Err(error) = started {
         lock.with(|engine| engine.end_aof());
@@ -165,8 +169,8 @@ struct Driver {
     /// Taken from the journal and not yet in the log.
     parts: Vec<Bytes>,
     parts_bytes: u64,
-    /// In the log behind `kept_from`, and not yet synced; only under `always`.
-    kept: Vec<Bytes>,
+    /// In the log behind `kept_from`, and not yet synced; nothing under `no`.
+    kept: VecDeque<Bytes>,
     kept_from: Offset,
     orders: Orders,
     /// The next order, which waits for the log to stand where it says.
@@ -191,7 +195,10 @@ struct Driver {
 /// What one round has come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Round {
+    /// There may be more to do.
     Worked,
+    /// All that the journal had has been written; who appends more wakes.
+    Wrote,
     Idle,
     Ended,
 }
@@ -210,7 +217,7 @@ impl Driver {
             cursor: Some(cursor),
             parts: Vec::new(),
             parts_bytes: 0,
-            kept: Vec::new(),
+            kept: VecDeque::new(),
             kept_from: Offset::ZERO,
             orders,
             next: None,
@@ -231,22 +238,13 @@ impl Driver {
         driver
     }
 
-    fn run(mut self, wakes: &Wakes, waker: &Waker) {
+    fn run(mut self, wakes: &Wakes) {
         loop {
             match self.round() {
                 Round::Ended => return,
-                Round::Worked => continue,
-                Round::Idle => {}
-            }
-            let is_failing = self.clock.monotonic() < self.retry_at;
-            let waits = match &mut self.cursor {
-                Some(cursor) if !is_failing && self.parts.is_empty() && self.next.is_none() => {
-                    cursor.wake_on_bytes(waker)
-                }
-                _ => true,
-            };
-            if waits {
-                wakes.wait(self.patience());
+                Round::Worked => {}
+                // What comes meanwhile is gathered until the turn that brings it is over.
+                Round::Wrote | Round::Idle => wakes.wait(self.patience()),
             }
         }
     }
@@ -295,9 +293,9 @@ impl Driver {
             Round::Idle => {}
             other => return other,
         }
-        let wrote = self.write();
+        let round = self.write();
         self.sync_if_due();
-        if wrote { Round::Worked } else { Round::Idle }
+        round
     }
 
     /// Orders whose place has been reached. `Worked` if one was carried out.
@@ -311,7 +309,8 @@ impl Driver {
             }
             return Round::Idle;
         };
-        let stands = self.parts.is_empty();
+        // A sync under way may fail after one of ours that works: the file is not left before its outcome is known.
+        let stands = self.parts.is_empty() && self.syncer.busy_since().is_none();
         let is_lost = self.cursor.is_none();
         match order {
             Order::Rotate { at, .. }
@@ -324,9 +323,10 @@ impl Driver {
             }
             Order::Rotate { at, answer } if stands && self.log.end() >= at.offset => {
                 let outcome = self.busily(|log| log.rotate(at));
+                self.write_again_if_lost();
                 if let Err(error) = &outcome
                     && self.log.id() != Some(at.id)
-                    && self.log.end() == at.offset
+                    && self.log.end() <= at.offset
                 {
                     // What follows is of another history and may not stand in this segment: nothing goes on before.
                     self.failed(error);
@@ -352,6 +352,7 @@ impl Driver {
                     self.orders.archive().begin_anew();
                     self.parts.clear();
                     self.parts_bytes = 0;
+                    self.kept.clear();
                     self.cursor = Some(cursor);
                     self.durability.begin(self.log.end(), self.policy());
                 }
@@ -362,11 +363,11 @@ impl Driver {
                 self.prune_due = true;
             }
             Order::Annotate { annotates } => self.log.set_annotates(annotates),
-            Order::Sync { at, answer } if is_lost || (stands && self.log.end() >= at) => {
+            Order::Sync { at, answer } if stands && (is_lost || self.log.end() >= at) => {
                 let outcome = self.sync();
                 answer(self.done(outcome));
             }
-            Order::Close { at, answer } if is_lost || (stands && self.log.end() >= at) => {
+            Order::Close { at, answer } if stands && (is_lost || self.log.end() >= at) => {
                 return self.close(answer);
             }
             waiting => {
@@ -397,6 +398,7 @@ impl Driver {
                 Round::Ended
             }
             Err(error) => {
+                self.write_again_if_lost();
                 answer(Err(error.to_string()));
                 Round::Worked
             }
@@ -438,8 +440,13 @@ impl Driver {
         }
     }
 
-    /// Takes what the journal has and appends it. False if there was nothing.
-    fn write(&mut self) -> bool {
+    /// Takes what the journal has and appends it.
+    fn write(&mut self) -> Round {
+        if self.kept_bytes() >= KEPT_BYTES_MAX && self.syncer.busy_since().is_some() {
+            // The journal keeps them as well as we do.
+            return Round::Idle;
+        }
+        let goes_on = !self.parts.is_empty();
         if self.parts.is_empty() {
             // An order is given before the bytes behind its place come: looked for once the end is known, it is seen in time.
             let readable = self.cursor.as_ref().map_or(0, Cursor::lag_bytes);
@@ -451,27 +458,27 @@ impl Driver {
                 None => readable,
             };
             let Some(cursor) = &mut self.cursor else {
-                return false;
+                return Round::Idle;
             };
             match cursor.next(bytes_max as usize, &mut self.parts) {
-                Ok(0) => return false,
+                Ok(0) => return Round::Idle,
                 Ok(count) => self.parts_bytes = count as u64,
                 Err(_) => {
                     self.lose_cursor();
-                    return false;
+                    return Round::Idle;
                 }
             }
         }
         self.count_delay();
         let from = self.log.end();
-        self.orders.note_write();
+        if self.orders.begin_write() {
+            self.syncer.watch();
+        }
         let (began, unix_seconds) = (self.clock.monotonic(), self.clock.unix_millis().seconds());
         let outcome = self.log.append(&self.parts, unix_seconds);
-        self.orders.note_write();
+        self.orders.end_write();
+        self.durability.set_write_slow(false);
         self.note_write_latency(began);
-        if self.syncer.busy_since().is_none() {
-            self.durability.set_busy(false);
-        }
         match outcome {
             Ok(()) => {
                 self.keep_until_synced(from);
@@ -479,11 +486,14 @@ impl Driver {
                 self.durability.raise_written(self.log.end());
                 self.orders.archive().set_written(self.log.end());
                 self.ask_for_rotation();
-                true
+                match goes_on || self.next.is_some() {
+                    true => Round::Worked,
+                    false => Round::Wrote,
+                }
             }
             Err(error) => {
                 self.failed(&error);
-                false
+                Round::Idle
             }
         }
     }
@@ -495,8 +505,6 @@ impl Driver {
     fn lose_cursor(&mut self) {
         // The history that this set belongs to is gone from memory: the set stays as it is until another takes its place.
         self.cursor = None;
-        self.parts.clear();
-        self.parts_bytes = 0;
         self.durability.end();
         self.orders.archive().withdraw();
         log::info!(

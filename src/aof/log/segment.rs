@@ -23,6 +23,8 @@ pub struct Segment {
     synced: Mark,
     /// Bytes that do not count may lie behind `end`.
     tail_is_dirty: bool,
+    /// Bytes between `synced` and `end` may be gone, whatever later syncs say.
+    sync_has_failed: bool,
     annotated: bool,
     /// Unix time of the last `#TS:` line.
     annotated_at: i64,
@@ -72,6 +74,7 @@ impl Segment {
             synced: end.clone(),
             end,
             tail_is_dirty: false,
+            sync_has_failed: false,
             annotated,
             annotated_at: 0,
         }
@@ -130,9 +133,10 @@ impl Segment {
     /// All that counts is on disk once this returns, and nothing else is in the file.
     pub fn sync(&mut self) -> Result<(), LogError> {
         self.clean()?;
-        self.file
-            .sync()
-            .map_err(LogError::new("sync", &self.path))?;
+        if let Err(error) = self.file.sync() {
+            self.note_sync_failed();
+            return Err(LogError::new("sync", &self.path)(error));
+        }
         self.synced = self.end.clone();
         Ok(())
     }
@@ -152,8 +156,18 @@ impl Segment {
         }
     }
 
+    /// A sync has failed, here or on another handle.
+    pub fn note_sync_failed(&mut self) {
+        self.sync_has_failed = self.end.offset != self.synced.offset;
+    }
+
+    pub fn sync_has_failed(&self) -> bool {
+        self.sync_has_failed
+    }
+
     /// Only what is on disk counts any more.
     pub fn cut_back(&mut self) -> Result<(), LogError> {
+        self.sync_has_failed = false;
         self.tail_is_dirty |= self.end.offset != self.synced.offset;
         self.end = self.synced.clone();
         self.annotated_at = 0;

@@ -315,6 +315,9 @@ impl Life {
             return Ok(());
         };
         let outcome = self.work(&mut log);
+        if log.sync_has_failed() {
+            log.cut_back();
+        }
         self.log = Some(log);
         outcome
     }
@@ -328,18 +331,15 @@ impl Life {
                 self.attempts.clear();
             }
             9..=12 => {
-                let outcome = log.sync();
-                if outcome.is_err() && self.random.chance(1, 2) {
-                    log.cut_back();
-                }
-                outcome?;
+                log.sync()?;
             }
             13 => {
                 let job = log.sync_job()?;
                 let more = self.story.units(log.end(), &mut self.random);
                 let appended = log.append(&more, self.seconds);
-                if job.run().is_ok() {
-                    log.note_synced(&job);
+                match job.run() {
+                    Ok(()) => log.note_synced(&job),
+                    Err(_) => log.note_sync_failed(&job),
                 }
                 appended?;
                 self.attempts.clear();
@@ -413,12 +413,15 @@ fn run(seed: u64) {
         let from = life.disk.operations() + life.random.below(80);
         life.disk
             .set_trouble(trouble.map(|what| Trouble { from, what }));
+        // What another process has left unsynced nobody can write again.
+        life.disk.lose_what_a_sync_fails_on(false);
         let mut started = life.start(&context).is_ok();
         if !started && !life.disk.is_off() {
             life.disk.set_trouble(None);
             started = life.start(&context).is_ok();
             assert!(started, "{context}: no start without trouble");
         }
+        life.disk.lose_what_a_sync_fails_on(true);
         let steps = 10 + life.random.below(60);
         for _ in 0..steps {
             if !started || life.disk.is_off() {
@@ -439,7 +442,8 @@ fn run(seed: u64) {
             }
         }
         life.log = None;
-        life.disk = match life.random.chance(1, 4) && !life.disk.is_off() {
+        let machine_lives = !life.disk.is_off() && !life.disk.has_holes();
+        life.disk = match life.random.chance(1, 4) && machine_lives {
             // The process dies and the machine does not.
             true => life.disk.clone(),
             false => life.disk.after_power_loss(),

@@ -11,6 +11,9 @@ use super::{Driver, reason};
 /// Under `everysec`.
 pub(super) const SYNC_EVERY: Duration = Duration::from_secs(1);
 
+/// What may be kept for the case that a sync fails: so much is a reason to sync, and while that lasts nothing more is written.
+pub(super) const KEPT_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
 /// A write that meets a sync of this age is counted as delayed by it, as Redis counts.
 const SYNC_IS_SLOW: Duration = Duration::from_secs(2);
 
@@ -22,7 +25,10 @@ impl Driver {
         if self.policy() == Policy::Always {
             self.note_latency("aof-fsync-always", began);
         }
-        outcome?;
+        if let Err(error) = outcome {
+            self.write_again_if_lost();
+            return Err(error);
+        }
         self.orders.tell(|status| {
             status.syncs += 1;
             status.sync_error = None;
@@ -33,7 +39,7 @@ impl Driver {
 
     pub(super) fn note_synced(&mut self) {
         let at = self.log.synced();
-        self.kept.clear();
+        self.forget_kept(at);
         self.synced_at = self.clock.monotonic();
         if let Some(cursor) = &self.cursor {
             cursor.confirm(at);
@@ -42,21 +48,24 @@ impl Driver {
     }
 
     pub(super) fn sync_if_due(&mut self) {
-        if self.log.synced() >= self.log.end() || self.clock.monotonic() < self.retry_at {
+        if self.log.synced() >= self.log.end()
+            || self.clock.monotonic() < self.retry_at
+            || self.syncer.busy_since().is_some()
+        {
             return;
         }
         match self.policy() {
             Policy::Off | Policy::System => {}
             Policy::Always => {
                 if let Err(error) = self.sync() {
-                    self.sync_failed(&error);
+                    self.failed(&error);
                 }
             }
             Policy::EverySecond if self.orders.spares_disk() => {}
             Policy::EverySecond => {
                 let now = self.clock.monotonic();
                 let waited = now.saturating_sub(self.synced_at) >= SYNC_EVERY;
-                if waited && self.syncer.busy_since().is_none() {
+                if waited || self.kept_bytes() >= KEPT_BYTES_MAX {
                     match self.log.sync_job() {
                         Ok(job) => {
                             self.durability.set_busy(true);
@@ -70,22 +79,27 @@ impl Driver {
         }
     }
 
-    /// A sync under `always` has failed: what the system still had may be gone, so it is written again.
-    pub(super) fn sync_failed(&mut self, error: &LogError) {
-        self.failed(error);
-        if !self.kept.is_empty() && self.kept_from == self.log.synced() {
-            self.log.cut_back();
-            self.orders.archive().set_written(self.log.end());
-            let later = std::mem::replace(&mut self.parts, std::mem::take(&mut self.kept));
-            self.parts.extend(later);
-            self.parts_bytes = self.parts.iter().map(|part| part.len() as u64).sum();
+    /// After a sync that failed the system may have dropped what it had not written, and the next sync works without it. So
+    /// the file is cut back to what is certain, and what followed is written again.
+    pub(super) fn write_again_if_lost(&mut self) {
+        // What an order has synced before it failed counts.
+        self.forget_kept(self.log.synced());
+        // Under `no` nothing is kept, and the system is believed.
+        let is_kept = !self.kept.is_empty() && self.kept_from == self.log.synced();
+        if !self.log.sync_has_failed() || !is_kept {
+            return;
         }
+        self.log.cut_back();
+        self.orders.archive().set_written(self.log.end());
+        self.kept.extend(self.parts.drain(..));
+        self.parts.extend(self.kept.drain(..));
+        self.parts_bytes = self.parts.iter().map(|part| part.len() as u64).sum();
     }
 
-    /// The parts have been appended behind `from`. Under `always` they stay at hand until they are on disk.
+    /// The parts have been appended behind `from`. They stay at hand until they are on disk, where that is our business.
     pub(super) fn keep_until_synced(&mut self, from: Offset) {
         self.parts_bytes = 0;
-        if self.policy() != Policy::Always {
+        if self.policy() == Policy::System || self.orders.spares_disk() {
             self.parts.clear();
             self.kept.clear();
             return;
@@ -93,7 +107,29 @@ impl Driver {
         if self.kept.is_empty() {
             self.kept_from = from;
         }
-        self.kept.append(&mut self.parts);
+        self.kept.extend(self.parts.drain(..));
+    }
+
+    pub(super) fn kept_bytes(&self) -> u64 {
+        match self.kept.is_empty() {
+            true => 0,
+            false => self.log.end().since(self.kept_from),
+        }
+    }
+
+    /// What is before `to` is on disk.
+    fn forget_kept(&mut self, to: Offset) {
+        while let Some(part) = self.kept.front_mut()
+            && self.kept_from < to
+        {
+            let done = (part.len() as u64).min(to.since(self.kept_from)) as usize;
+            self.kept_from = self.kept_from.plus(done);
+            if done < part.len() {
+                *part = part.slice(done..);
+            } else {
+                self.kept.pop_front();
+            }
+        }
     }
 
     pub(super) fn fetch_sync(&mut self) {
@@ -116,6 +152,8 @@ impl Driver {
                 let reason = reason(&error);
                 self.synced_at = self.clock.monotonic();
                 log::warn!("Error syncing the AOF file: {reason}");
+                self.log.note_sync_failed(&job);
+                self.write_again_if_lost();
                 self.orders.tell(|status| {
                     status.pending_syncs = 0;
                     status.sync_error = Some(reason);

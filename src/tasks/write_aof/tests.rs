@@ -1,5 +1,7 @@
+mod faults;
+
 use std::path::Path;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 
 use super::*;
 use crate::aof::disk::Disk;
@@ -10,12 +12,16 @@ use crate::clock::UnixMillis;
 use crate::journal::Journal;
 use crate::journal::position::{Position, ReplId};
 use crate::random::Random;
+use crate::tasks::sync_aof::{Job, Outcome};
 
 /// A driver without its thread: rounds are run by the test.
 struct World {
     disk: SimulatedDisk,
     journal: Journal,
     driver: Driver,
+    /// The sync thread's ends: what it is given lies there.
+    _jobs: Receiver<Job>,
+    _outcomes: Sender<Outcome>,
     writer: Writer,
     clock: Clock,
     /// All that was ever appended.
@@ -56,12 +62,14 @@ impl World {
         let durability = Arc::new(Durability::default());
         durability.begin(at.offset, policy);
         let clock = Clock::manual(UnixMillis(1_700_000_000_000));
-        let syncer = Syncer::start(Waker::noop().clone()).unwrap();
+        let (syncer, jobs, outcomes) = Syncer::pair();
         let driver = Driver::new(log, cursor, orders, durability, clock.clone(), syncer);
         World {
             disk,
             journal,
             driver,
+            _jobs: jobs,
+            _outcomes: outcomes,
             writer,
             clock,
             stream: Vec::new(),
@@ -91,7 +99,7 @@ impl World {
 
     /// Until there is nothing to do, without waiting for anything.
     fn settle(&mut self) {
-        while self.driver.round() == Round::Worked {}
+        while matches!(self.driver.round(), Round::Worked | Round::Wrote) {}
     }
 
     /// Lets seconds go by until all is on disk.
@@ -281,7 +289,7 @@ fn an_order_that_comes_while_the_disk_is_at_work_is_kept_to_to_the_byte() {
     let at = world.end();
     let rotated = world.order(|answer| Order::Rotate { at, answer });
     world.append(b"*1\r\n$4\r\nPING\r\n");
-    assert!(world.driver.write());
+    assert_eq!(world.driver.write(), Round::Worked);
     assert_eq!(world.driver.log.end(), at.offset);
     world.settle();
     rotated.try_recv().unwrap().unwrap();
