@@ -12,7 +12,7 @@ use super::{Driver, reason};
 pub(super) const SYNC_EVERY: Duration = Duration::from_secs(1);
 
 /// What may be kept for the case that a sync fails: so much is a reason to sync, and while that lasts nothing more is written.
-pub(super) const KEPT_BYTES_MAX: u64 = 64 * 1024 * 1024;
+pub(super) const KEPT_BYTES_MAX: u64 = 8 * 1024 * 1024;
 
 /// A write that meets a sync of this age is counted as delayed by it, as Redis counts.
 const SYNC_IS_SLOW: Duration = Duration::from_secs(2);
