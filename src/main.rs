@@ -5,14 +5,12 @@ use std::process::ExitCode;
 
 use sluice::config::arguments::{self, Invocation};
 use sluice::config::file;
-use sluice::memory::huge_pages;
 use sluice::tasks::boot;
 
 #[global_allocator]
 static ALLOCATOR: sluice::memory::CountingAllocator = sluice::memory::CountingAllocator;
 
 fn main() -> ExitCode {
-    huge_pages::use_when_large();
     let arguments = match arguments::parse(std::env::args_os().skip(1)) {
         Ok(Invocation::Serve(arguments)) => arguments,
         Ok(Invocation::Print(text)) => {

@@ -4,8 +4,6 @@
     reason = "a global allocator is an unsafe trait, which only forwards and counts; jemalloc is asked in C"
 )]
 
-pub mod huge_pages;
-
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_void};

@@ -18,6 +18,7 @@ use crate::engine::connections::Standing;
 use crate::engine::dispatch::Flow;
 use crate::engine::spec::{Keys, flag};
 use crate::engine::table::{self, Lookup};
+use crate::io::reactor::yield_now;
 use crate::io::socket::Socket;
 use crate::io::stream::Stream;
 use crate::protocol::reply::ReplyBuffer;
@@ -36,6 +37,9 @@ const PREFETCH_KEYS_MIN: usize = 50_000;
 const IDLE_BUFFER_BYTES: usize = 16 * 1024;
 
 const SLICES_PER_WRITE: usize = 64;
+
+/// A connection reads so often before others get their turn.
+const READS_IN_A_ROW: u32 = 2;
 
 /// Serves `socket` until it ends.
 pub async fn serve(socket: Socket, lock: EngineLock, transfers: Transfers) {
@@ -161,6 +165,7 @@ impl Connection {
 
     /// Serves until the connection ends or turns into a replica's.
     pub async fn run(&mut self) -> Ended {
+        let mut reads_in_a_row = 0;
         loop {
             if self.write().is_err() || self.state.standing.closing == Some(Closing::Now) {
                 return Ended::Closed;
@@ -185,7 +190,15 @@ impl Connection {
                     Ok(self.execute_waiting())
                 };
                 match progress {
-                    Ok(Progress::Worked) => continue,
+                    Ok(Progress::Worked) => {
+                        reads_in_a_row += 1;
+                        if reads_in_a_row == READS_IN_A_ROW {
+                            // A peer that sends faster than we work would keep everybody else waiting.
+                            reads_in_a_row = 0;
+                            yield_now().await;
+                        }
+                        continue;
+                    }
                     Ok(Progress::Idle) => {}
                     Ok(Progress::End) => {
                         self.state.at_end = true;
@@ -196,6 +209,7 @@ impl Connection {
             } else if self.stream.is_ended() {
                 return Ended::Closed;
             }
+            reads_in_a_row = 0;
             self.wait().await;
             self.refresh();
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::client::{Broken, Client};
+use crate::support::client::{Broken, Client, encoded};
 use crate::support::server;
 use crate::support::transcript::play;
 use crate::support::wait;
@@ -255,4 +255,33 @@ fn a_client_that_sends_without_reading_does_not_fill_memory() {
     wait::until("the waiting replies are freed", || {
         server.info_number("used_memory") < before + 5_000_000
     });
+}
+
+#[test]
+fn a_client_that_sends_without_end_keeps_nobody_waiting() {
+    const WRITES: usize = 400_000;
+    let server = server::sluice().start();
+    let mut asking = server.client();
+    asking.must("SET n 0");
+    let mut flooding = server.client();
+    flooding.send_line("CLIENT REPLY OFF");
+    let flood = std::thread::spawn(move || {
+        let many = encoded(&["INCR", "n"]).repeat(WRITES / 100);
+        (0..100).for_each(|_| flooding.send_bytes(&many));
+        flooding
+    });
+    let mut seen_on_the_way = Vec::new();
+    wait::until("all is counted", || {
+        let count = asking
+            .must("GET n")
+            .text()
+            .parse::<usize>()
+            .expect("a number");
+        if 0 < count && count < WRITES && seen_on_the_way.last() != Some(&count) {
+            seen_on_the_way.push(count);
+        }
+        count == WRITES
+    });
+    flood.join().expect("sent");
+    assert!(seen_on_the_way.len() >= 3, "{seen_on_the_way:?}");
 }
