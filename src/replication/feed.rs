@@ -1,6 +1,6 @@
 //! The master's end of one replica, as events in and actions out.
 //!
-//! The feed holds the replica's place in the journal ([`Cursor`]) from the moment its snapshot is taken, so that nothing it
+//! The feed holds the replica's place in the journal (a [`Place`]) from the moment its snapshot is taken, so that nothing it
 //! will need is freed, and hands it over when the stream may flow. What it decides by itself is what concerns one replica: its
 //! reply lines, when the stream opens, when it is given up. Who shares a snapshot with whom is [`super::feeds`]' concern.
 //!

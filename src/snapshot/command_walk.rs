@@ -5,7 +5,7 @@
 //! [#TS:seconds]  SELECT db  { SET | RPUSH | SADD | ZADD | HMSET  key ...  [PEXPIREAT key ms] }  SELECT db ...
 //! ```
 //!
-//! A collection comes in commands of at most [`ITEMS_PER_COMMAND`] items, as the servers write it. Expired keys are written
+//! A collection comes in commands of at most 64 items, as the servers write it. Expired keys are written
 //! too: who loads them lets them expire. An empty dataset is no bytes, or the first line alone.
 
 use bytes::Bytes;
