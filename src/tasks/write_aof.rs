@@ -186,6 +186,9 @@ struct Driver {
     /// Nothing is tried before.
     retry_at: Duration,
     synced_at: Duration,
+    /// Until then a sync under `always` waits for as many clients as the last one had.
+    gather_until: Duration,
+    gathered: usize,
     /// Since when writes have met the sync under way.
     delayed_since: Option<Duration>,
     complained_at: Option<Duration>,
@@ -230,6 +233,8 @@ impl Driver {
             history_bytes_max: 0,
             prune_due: true,
             retry_at: Duration::ZERO,
+            gather_until: Duration::ZERO,
+            gathered: 0,
             delayed_since: None,
             complained_at: None,
             sizes: Sizes::default(),
@@ -255,6 +260,8 @@ impl Driver {
         let unsynced = self.log.synced() < self.log.end();
         if self.retry_at > now {
             self.retry_at - now
+        } else if unsynced && self.policy() == Policy::Always {
+            self.gather_until.saturating_sub(now)
         } else if unsynced
             && self.policy() == Policy::EverySecond
             && self.syncer.busy_since().is_none()

@@ -14,6 +14,9 @@ pub(super) const SYNC_EVERY: Duration = Duration::from_secs(1);
 /// What may be kept for the case that a sync fails: so much is a reason to sync, and while that lasts nothing more is written.
 pub(super) const KEPT_BYTES_MAX: u64 = 8 * 1024 * 1024;
 
+/// The longest wait for others to join a sync.
+const GATHER_MAX: Duration = Duration::from_millis(1);
+
 /// A write that meets a sync of this age is counted as delayed by it, as Redis counts.
 const SYNC_IS_SLOW: Duration = Duration::from_secs(2);
 
@@ -56,11 +59,7 @@ impl Driver {
         }
         match self.policy() {
             Policy::Off | Policy::System => {}
-            Policy::Always => {
-                if let Err(error) = self.sync() {
-                    self.failed(&error);
-                }
-            }
+            Policy::Always => self.sync_together(),
             Policy::EverySecond if self.orders.spares_disk() => {}
             Policy::EverySecond => {
                 let now = self.clock.monotonic();
@@ -77,6 +76,22 @@ impl Driver {
                 }
             }
         }
+    }
+
+    /// Under `always`: those who were answered by the last sync are about to write again, and a sync that waits a moment for them
+    /// serves everybody, where one at once would serve half of them and make the others wait for the next.
+    fn sync_together(&mut self) {
+        let began = self.clock.monotonic();
+        let waiting = self.durability.waiting();
+        if began < self.gather_until && waiting < self.gathered {
+            return;
+        }
+        if let Err(error) = self.sync() {
+            self.failed(&error);
+        }
+        let ended = self.clock.monotonic();
+        self.gathered = waiting;
+        self.gather_until = ended + (ended.saturating_sub(began) / 2).min(GATHER_MAX);
     }
 
     /// After a sync that failed the system may have dropped what it had not written, and the next sync works without it. So
