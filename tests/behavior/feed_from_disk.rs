@@ -56,12 +56,9 @@ fn a_stopped_replica_goes_on(master: Setup, replica: Setup) {
     let refused = master.info_number("sync_partial_err");
     let before = resident_bytes(&master);
     replica.freeze();
-    let mut most = 0;
     for part in 1..=6 {
         write(&master, 10_000_000, part);
-        most = most.max(resident_bytes(&master) - before);
     }
-    assert!(most < 40_000_000, "memory grew by {most} bytes");
     wait::until("the replica was moved to disk", || {
         master.info("sluice_slave0").starts_with("from=disk,")
     });
